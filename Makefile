@@ -1,0 +1,42 @@
+# Two commands for a fresh clone: `make demo` and `make test`. Both make .venv when it is not there.
+#   make demo PYTHON=python3.12              another interpreter
+#   make test LTCLS_TEST_DATA=../data        also run the tests that need real data
+#   make test PYTEST_ARGS='-k plugin -x'     options for pytest
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SETUP := setup.cfg setup.py pyproject.toml requirements/runtime.txt
+
+.PHONY: demo test clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.runtime
+	$(BIN)/python tools/demo.py
+
+test: $(VENV)/.tests
+	$(BIN)/python -m pytest -q --durations=10 $(PYTEST_ARGS)
+
+# One interpreter check, then the environment: made anew only if it cannot start.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	    { echo 'ltcls needs Python 3.10 or newer: make PYTHON=python3.12 ...'; exit 1; }
+	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || \
+	    { echo "$(PYTHON) cannot make virtual environments (Debian: apt install python3-venv)"; exit 1; }
+	@touch $@
+
+# mmengine asks for opencv-python, which needs the system's libGL; without it the headless build serves.
+$(VENV)/.runtime: $(VENV)/.made $(SETUP)
+	$(PIP) install -q -e .
+	@$(BIN)/python -c 'import cv2' 2>/dev/null || \
+	    $(PIP) install -q --force-reinstall --no-deps opencv-python-headless
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.runtime requirements/tests.txt
+	$(PIP) install -q -r requirements/tests.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache

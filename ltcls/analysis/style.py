@@ -1,0 +1,102 @@
+"""One look for every picture: colours, fonts, the class axis, making and writing a figure."""
+
+import functools
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable, Iterator
+
+from ltcls.evaluation.scores import GROUPS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Paul Tol's high-contrast scheme: told apart by colour-blind readers and in a grey print.
+GROUP_COLOURS = dict(many='#004488', medium='#DDAA33', few='#BB5566')
+GROUP_TEXT = dict(GROUP_COLOURS, medium='#997700')     # the yellow is too pale for letters
+GROUP_MARKERS = dict(many='o', medium='s', few='^')
+# Okabe and Ito's colours, for methods.
+METHOD_COLOURS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#F0E442',
+                  '#000000')
+NAMED_CLASSES = 30          # up to here classes are named on an axis
+INK, QUIET, GRID = '#222222', '#777777', '#DDDDDD'
+
+SETTINGS = {
+    'font.family': 'DejaVu Sans',
+    'font.size': 10,
+    'axes.titlesize': 11,
+    'axes.titleweight': 'bold',
+    'axes.titlelocation': 'left',
+    'axes.labelcolor': INK,
+    'axes.edgecolor': QUIET,
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+    'axes.grid': True,
+    'axes.axisbelow': True,
+    'grid.color': GRID,
+    'grid.linewidth': 0.7,
+    'xtick.color': QUIET,
+    'ytick.color': QUIET,
+    'xtick.labelcolor': INK,
+    'ytick.labelcolor': INK,
+    'legend.frameon': False,
+    'legend.fontsize': 9,
+    'lines.linewidth': 1.8,
+    'figure.facecolor': 'white',
+    'savefig.facecolor': 'white',
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """The look, for what is drawn inside; other users of matplotlib keep theirs."""
+    import matplotlib
+    with matplotlib.rc_context(SETTINGS):
+        yield
+
+
+def in_style(draw: Callable) -> Callable:
+    """Decorator of a function that draws: run it inside `styled`."""
+    @functools.wraps(draw)
+    def drawn(*args, **kwargs):
+        with styled():
+            return draw(*args, **kwargs)
+    return drawn
+
+
+def new_figure(width: float, height: float) -> 'Figure':
+    """A figure in inches that needs no display: it has its own Agg canvas, not pyplot's state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(width, height), layout='constrained')
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: 'Figure', path: Path) -> Path:
+    """Write a figure as a PNG."""
+    with styled():
+        figure.savefig(path, dpi=150)
+    return path
+
+
+def by_count(record: dict) -> list[dict]:
+    """The record's classes: many, medium, few; in each the most training images first."""
+    return sorted(record['per_class'], key=lambda row: (
+        GROUPS.index(row['group']), -row['train_count'], row['index']))
+
+
+def class_axis(axes: 'Axes', rows: list[dict], label: str = 'class', axis: str = 'x') -> None:
+    """Class names up to 30 classes, else the rank by training images."""
+    ticks = axes.set_xticks if axis == 'x' else axes.set_yticks
+    named = len(rows) <= NAMED_CLASSES
+    if named:
+        names = [row['name'] if len(row['name']) <= 16 else row['name'][:15] + '…' for row in rows]
+        tilted = axis == 'x' and max(map(len, names)) > 3
+        ticks(range(len(rows)), names, **(dict(rotation=40, ha='right', rotation_mode='anchor')
+                                          if tilted else {}))
+    else:
+        label += ' (0 has the most training images)'
+    name_axis = axes.set_xlabel if axis == 'x' else axes.set_ylabel
+    name_axis('' if named and label == 'class' else label)
+    axes.grid(False, axis=axis)

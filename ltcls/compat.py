@@ -1,0 +1,84 @@
+"""What today's PyTorch and Python break in mmengine, mended in one place, when ltcls is imported.
+
+Each patch is small and is applied only where the fault is present.
+"""
+
+import os
+
+import numpy as np
+import torch
+from mmengine.dist import is_main_process
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import runner as mmengine_runner
+from mmengine.runner.checkpoint import CheckpointLoader
+
+from ltcls.compat_config import apply_config_patches
+
+
+def _history_method(obj, name: str):
+    """The only attribute look-ups that a checkpoint may ask for.
+
+    mmengine pickles HistoryBuffer's table of methods through `getattr`; the real `getattr` on the
+    allow-list would let a file reach any attribute of any allowed object.
+    """
+    if obj is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
+        return getattr(obj, name)
+    raise ValueError(f'refused attribute {name!r} in a checkpoint')
+
+
+def allow_mmengine_checkpoints() -> None:
+    """Let `torch.load(weights_only=True)` read what stock mmengine checkpoints hold: log histories."""
+    core = getattr(np, '_core', None) or np.core
+    types = [HistoryBuffer, np.ndarray, np.dtype,
+             *{type(np.dtype(code)) for code in np.typecodes['AllInteger'] + 'efdg?'}]
+    functions = [(core.multiarray._reconstruct, 'multiarray._reconstruct'),
+                 (core.multiarray.scalar, 'multiarray.scalar')]
+    for package in ('numpy.core', 'numpy._core'):
+        types += [(function, f'{package}.{name}') for function, name in functions]
+    types.append((_history_method, 'builtins.getattr'))
+    if _takes_named_globals():
+        torch.serialization.add_safe_globals(types)
+    else:
+        # torch 2.4 knows only the object's own name, so renamed entries have to be left out:
+        # its own checkpoints need none of them.
+        torch.serialization.add_safe_globals([t for t in types if not isinstance(t, tuple)])
+
+
+def _takes_named_globals() -> bool:
+    return 'uple' in str(torch.serialization.add_safe_globals.__annotations__)
+
+
+def load_from_disk(filename: str, map_location=None):
+    """A checkpoint file without running any code that it may hold.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file that is damaged, or that asks for anything but data.
+    """
+    filename = os.path.expanduser(filename)
+    if not os.path.isfile(filename):
+        raise FileNotFoundError(f'There is no checkpoint {filename}.')
+    try:
+        return torch.load(filename, map_location=map_location, weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f'{filename} cannot be read as a checkpoint, it is damaged or holds more '
+                         f'than data: {reason}') from error
+
+
+def save_to_disk(checkpoint: dict, filename: str, file_client_args=None, backend_args=None) -> None:
+    """Write a checkpoint under a temporary name and rename it: a killed run leaves no half file."""
+    if not is_main_process():
+        return
+    temporary = f'{filename}.tmp'
+    with open(temporary, 'wb') as file:
+        torch.save(checkpoint, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, filename)
+
+
+apply_config_patches()
+allow_mmengine_checkpoints()
+CheckpointLoader.register_scheme(prefixes='', loader=load_from_disk, force=True)
+mmengine_runner.save_checkpoint = save_to_disk

@@ -1,0 +1,128 @@
+"""torchvision's v2 transforms under their own names, with words where Python wants an enumeration.
+
+torchvision is imported when the first transform is built: it takes as long to import as torch.
+"""
+
+from typing import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ltcls.registry import TRANSFORMS
+
+TORCHVISION = (
+    'AugMix', 'AutoAugment', 'CenterCrop', 'ColorJitter', 'ElasticTransform', 'GaussianBlur',
+    'GaussianNoise', 'Grayscale', 'Identity', 'JPEG', 'Normalize', 'Pad', 'RGB', 'RandAugment',
+    'RandomAdjustSharpness', 'RandomAffine', 'RandomApply', 'RandomAutocontrast',
+    'RandomChannelPermutation', 'RandomChoice', 'RandomCrop', 'RandomEqualize', 'RandomErasing',
+    'RandomGrayscale', 'RandomHorizontalFlip', 'RandomInvert', 'RandomOrder', 'RandomPerspective',
+    'RandomPhotometricDistort', 'RandomPosterize', 'RandomResize', 'RandomResizedCrop',
+    'RandomRotation', 'RandomShortestSize', 'RandomSolarize', 'RandomVerticalFlip', 'Resize',
+    'ScaleJitter', 'ToDtype', 'ToImage', 'TrivialAugmentWide')
+TENSOR_ONLY = ('RandomErasing', 'Normalize', 'GaussianNoise', 'ToDtype')   # skip or refuse PIL images
+
+
+def _translate(key: str, value):
+    """An argument as torchvision wants it: enumerations, types and nested transforms by name."""
+    from torchvision.transforms import v2
+    if key == 'interpolation' and isinstance(value, str):
+        return v2.InterpolationMode(value)
+    if key == 'policy' and isinstance(value, str):
+        return v2.AutoAugmentPolicy(value)
+    if key == 'dtype' and isinstance(value, str):
+        return getattr(torch, value)
+    if key == 'transforms':
+        return [TRANSFORMS.build(config) if isinstance(config, dict) else config for config in value]
+    return value
+
+
+def _builder(name: str) -> Callable:
+    def build(**arguments):
+        from torchvision.transforms import v2
+        if not hasattr(v2, name):
+            raise ValueError(f"This torchvision has no transform '{name}'; install a newer one.")
+        return getattr(v2, name)(**{key: _translate(key, value) for key, value in arguments.items()})
+
+    # What `ltcls list` and a clash of names shall show as the origin.
+    build.__name__ = build.__qualname__ = name
+    build.__module__ = 'torchvision.transforms.v2'
+    build.__doc__ = f'torchvision.transforms.v2.{name}, its arguments by name.'
+    return build
+
+
+for _name in TORCHVISION:
+    TRANSFORMS.register_module(name=_name, module=_builder(_name))
+
+
+@TRANSFORMS.register_module()
+class Cutout:
+    """A square hole centred anywhere on the image, cut off at its border.
+
+    DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, 2017.
+    torchvision's `RandomErasing` keeps its rectangle inside the image; here it erases an image that
+    was padded by half a hole, which is then cropped: the square's centre falls on every pixel alike.
+
+    Args:
+        length: side of the square in pixels.
+        num_holes: squares drawn one after another.
+        value: of the erased pixels.
+    """
+
+    def __init__(self, length: int = 16, num_holes: int = 1, value: float = 0):
+        if length < 1:
+            raise ValueError(f'Cutout got length={length}; the side of the hole is at least 1 pixel.')
+        self.length = length
+        self.num_holes = num_holes
+        self.value = value
+
+    def __call__(self, image) -> Tensor:
+        """An image uint8 or float [..., H, W], or a PIL image, -> a tensor of the same size."""
+        from torchvision.transforms import v2
+        image = to_tensor(image)
+        height, width = image.shape[-2:]
+        before = self.length // 2
+        after = self.length - 1 - before
+        share = self.length ** 2 / ((height + self.length - 1) * (width + self.length - 1))
+        erase = v2.RandomErasing(p=1, scale=(share, share), ratio=(1, 1), value=self.value)
+        padded = v2.functional.pad(image, [before, before, after, after])
+        for _ in range(self.num_holes):
+            padded = erase(padded)
+        return padded[..., before:before + height, before:before + width]
+
+
+def to_tensor(image) -> Tensor:
+    """A plain tensor [3, H, W] from a PIL image, an image tensor of torchvision, or a tensor."""
+    if not isinstance(image, Tensor):
+        from torchvision.transforms.v2 import functional
+        image = functional.pil_to_tensor(image)
+    return image.as_subclass(Tensor)
+
+
+def build_pipeline(configs: Sequence) -> Callable | None:
+    """One function of an image from configs of transforms in order; None where there are none.
+
+    PIL images become tensors before the first transform that would leave them untouched.
+    """
+    if not configs:
+        return None
+    steps, converted = [], False
+    for config in configs:
+        name = config.get('type') if isinstance(config, dict) else type(config).__name__
+        converted = converted or name in ('ToImage', 'Cutout')
+        if name in TENSOR_ONLY and not converted:
+            steps.append(to_tensor)
+            converted = True
+        steps.append(TRANSFORMS.build(config) if isinstance(config, dict) else config)
+    return Pipeline(steps)
+
+
+class Pipeline:
+    """Transforms applied in order."""
+
+    def __init__(self, steps: Sequence[Callable]):
+        self.steps = list(steps)
+
+    def __call__(self, image):
+        for step in self.steps:
+            image = step(image)
+        return image

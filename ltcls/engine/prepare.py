@@ -1,0 +1,228 @@
+"""From a config file and the command line to a config that is complete and checked."""
+
+import difflib
+import inspect
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmengine import registry as mmengine_registry
+from mmengine.config import Config
+
+from ltcls import registry
+from ltcls.engine.configs import find_config
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+# Where a run is stored and what it was continued from do not make it another experiment.
+NOT_THE_EXPERIMENT = ('work_dir', 'resume', 'load_from', 'launcher', 'log_level', 'visualizer')
+
+
+@dataclass
+class Options:
+    """What the command line says; it applies to every stage of a recipe."""
+
+    work_dir: Path | None = None
+    resume: str | bool = False          # True: the newest checkpoint; a path: that one
+    seed: int | None = None
+    cfg_options: dict = field(default_factory=dict)
+    data_root: str | None = None
+    skip_bad_images: bool = False
+    dry_run: bool = False
+    launcher: str = 'none'
+    command: str = ''
+
+
+def load_config(config: str | Path, options: Options) -> Config:
+    """The complete, checked config of one stage.
+
+    Raises:
+        FileNotFoundError, ValueError: what is wrong, with the config key and the remedy.
+    """
+    path = find_config(config)
+    try:
+        cfg = Config.fromfile(str(path))
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f'{path} is not a readable config: {reason}') from error
+    if options.cfg_options:
+        cfg.merge_from_dict(options.cfg_options)
+    if options.seed is not None:
+        cfg.merge_from_dict({'randomness.seed': options.seed})
+    work_dir = options.work_dir or cfg.get('work_dir') or Path('work_dirs') / path.stem
+    cfg.work_dir = str(work_dir)
+    cfg.launcher = options.launcher
+    for name in LOADERS:
+        if cfg.get(name) is not None:
+            _complete_loader(cfg[name], options)
+    cfg.setdefault('val_cfg', dict())
+    cfg.setdefault('test_cfg', dict())
+    # The log is ours (TrainingLogHook); mmengine's own narration stays in the log file's warnings.
+    cfg.setdefault('log_level', 'WARNING')
+    if options.dry_run:
+        from ltcls.engine.dry_run import shrink
+        shrink(cfg)
+    check_config(cfg)
+    return cfg
+
+
+def _complete_loader(loader: Config, options: Options) -> None:
+    """What every loader needs and no config should have to say."""
+    loader.setdefault('collate_fn', dict(type='ltcls.collate_batch'))
+    loader.setdefault('worker_init_fn', dict(type='ltcls.seed_worker'))
+    loader.setdefault('num_workers', 0)
+    if not loader.num_workers:
+        loader.pop('persistent_workers', None)
+        loader.pop('prefetch_factor', None)
+    if options.data_root is not None:
+        loader.dataset.root = options.data_root
+    if options.skip_bad_images:
+        loader.dataset.skip_bad_images = True
+
+
+# -- checking -----------------------------------------------------------------------------------
+
+def check_config(cfg: Config) -> None:
+    """Find what would fail later: values that cannot be stored, unknown names, unknown arguments.
+
+    Raises:
+        ValueError: one line with the config key and the remedy.
+    """
+    for name in ('model', 'data_preprocessor', 'train_dataloader', 'optim_wrapper', 'train_cfg',
+                 'test_dataloader', 'test_evaluator'):
+        if cfg.get(name) is None:
+            raise ValueError(f"The config has no '{name}': inherit it from a config in _base_/.")
+    _check_values(cfg._cfg_dict.to_dict(), '')
+    for key, node, table in _components(cfg):
+        _check_component(key, node, table)
+
+
+def _components(cfg: Config):
+    """(config key, dict with a type, registry) of everything that a config builds by name."""
+    def many(key, nodes, table):
+        for index, node in enumerate(nodes or ()):
+            yield f'{key}[{index}]', node, table
+
+    model = dict(cfg.model, data_preprocessor=cfg.data_preprocessor)
+    yield 'model', model, registry.MODELS
+    yield 'model.backbone', model.get('backbone'), registry.MODELS
+    yield 'model.head', model.get('head'), registry.MODELS
+    yield 'model.loss', model.get('loss'), registry.LOSSES
+    yield 'data_preprocessor', cfg.data_preprocessor, registry.MODELS
+    yield 'data_preprocessor.mixing', cfg.data_preprocessor.get('mixing'), registry.MODELS
+    yield from many('data_preprocessor.augment', cfg.data_preprocessor.get('augment'),
+                    registry.TRANSFORMS)
+    for name in LOADERS:
+        loader = cfg.get(name)
+        if loader is not None:
+            yield f'{name}.dataset', loader.get('dataset'), registry.DATASETS
+            yield from many(f'{name}.dataset.pipeline', loader.dataset.get('pipeline'),
+                            registry.TRANSFORMS)
+            yield f'{name}.sampler', loader.get('sampler'), registry.SAMPLERS
+    for name in ('val_evaluator', 'test_evaluator'):
+        node = cfg.get(name)
+        yield from many(name, node if isinstance(node, (list, tuple)) else [node], registry.METRICS)
+    yield 'optim_wrapper', cfg.optim_wrapper, registry.OPTIM_WRAPPERS
+    yield 'optim_wrapper.optimizer', cfg.optim_wrapper.get('optimizer'), \
+        mmengine_registry.OPTIMIZERS
+    yield from many('param_scheduler', cfg.get('param_scheduler'),
+                    mmengine_registry.PARAM_SCHEDULERS)
+    for name, node in (cfg.get('default_hooks') or {}).items():
+        yield f'default_hooks.{name}', node, registry.HOOKS
+    yield from many('custom_hooks', cfg.get('custom_hooks'), registry.HOOKS)
+
+
+def _check_component(key: str, node, table) -> None:
+    if node is None:
+        return
+    if not isinstance(node, dict) or not isinstance(node.get('type'), str):
+        raise ValueError(f"Config key '{key}' must be a dict with the 'type' of the component, "
+                         f'it is {node!r}.')
+    name = node['type']
+    found = table.get(name)
+    if found is None:
+        message = (table.suggest(name) if isinstance(table, registry.Registry)
+                   else _suggest(name, table))
+        raise ValueError(f'{key}: {message}')
+    accepted = _arguments(found)
+    if accepted is None:
+        return
+    # What the engine adds, and what the registry itself reads.
+    free = {'type', 'priority', '_scope_', 'init_cfg', 'paramwise_cfg', 'constructor'}
+    for argument in node:
+        if argument not in accepted and argument not in free:
+            near = difflib.get_close_matches(argument, accepted, n=1, cutoff=0.6)
+            hint = f" Did you mean '{near[0]}'?" if near else \
+                f" It takes: {', '.join(sorted(accepted)) or 'nothing'}."
+            raise ValueError(f"{key}: {name} has no argument '{argument}'.{hint}")
+
+
+def _suggest(name: str, table) -> str:
+    near = difflib.get_close_matches(name, list(table.module_dict), n=3, cutoff=0.6)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ''
+    return f"'{name}' is not in the {table.name} registry.{hint}"
+
+
+def _arguments(component) -> set[str] | None:
+    """Argument names that a class accepts; None if it takes any."""
+    names: set[str] = set()
+    classes = inspect.getmro(component) if inspect.isclass(component) else [component]
+    for owner in classes:
+        if inspect.isclass(owner) and '__init__' not in vars(owner):
+            continue
+        if owner is object:
+            return names
+        function = vars(owner)['__init__'] if inspect.isclass(owner) else owner
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):
+            return None
+        names.update(p.name for p in parameters if p.name != 'self'
+                     and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+        if not any(p.kind == p.VAR_KEYWORD for p in parameters):
+            return names
+        # **kwargs are handed to the next class up, in ltcls and in plugins alike; elsewhere
+        # nobody knows where they go.
+        if not inspect.isclass(owner) or owner.__module__.split('.')[0] in ('torch', 'mmengine'):
+            return None
+    return names
+
+
+def _check_values(node, key: str) -> None:
+    """Configs hold plain values only: they are dumped, compared and stored as JSON."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            _check_values(value, f'{key}.{name}' if key else str(name))
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            _check_values(value, f'{key}[{index}]')
+    elif isinstance(node, float) and not math.isfinite(node):
+        raise ValueError(f"Config key '{key}' is {node}; write it as a string, '{node}'.")
+    elif not isinstance(node, (str, int, float, bool, type(None))):
+        raise ValueError(f"Config key '{key}' is a {type(node).__name__}; a config holds None, "
+                         'bool, int, float, str, list, tuple and dict only.')
+
+
+# -- identity of an experiment ------------------------------------------------------------------
+
+def plain_config(cfg: Config) -> dict:
+    """The config as JSON values, without what only says where the run is stored."""
+    content = {name: value for name, value in cfg._cfg_dict.to_dict().items()
+               if name not in NOT_THE_EXPERIMENT}
+    return json.loads(json.dumps(content))
+
+
+def first_difference(a, b, key: str = '') -> str | None:
+    """The key of the first difference of two configs and both values; None if they are equal."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for name in sorted({*a, *b}):
+            path = f'{key}.{name}' if key else name
+            if name not in a or name not in b:
+                return f"{path} ({a.get(name, 'absent')!r} and {b.get(name, 'absent')!r})"
+            found = first_difference(a[name], b[name], path)
+            if found:
+                return found
+        return None
+    return None if a == b else f'{key} ({a!r} and {b!r})'

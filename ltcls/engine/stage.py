@@ -1,0 +1,154 @@
+"""One stage: build the runner, train, test, write the record and the pictures."""
+
+import json
+import logging
+import os
+import time
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+from ltcls.engine.checkpoint import load_init
+from ltcls.engine.prepare import Options, plain_config
+from ltcls.evaluation.record import build_record, read_log, write_record
+
+CONFIG_NAME = 'config.json'
+
+
+def announce(line: str) -> None:
+    """A line on the terminal, from the first rank only."""
+    if is_main_process():
+        print(line, flush=True)
+
+
+def build_runner(cfg: Config) -> Runner:
+    """mmengine's Runner, quiet on the terminal, with its log file open for our own lines."""
+    runner = Runner.from_cfg(cfg)
+    for handler in runner.logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.setLevel(logging.INFO)
+    return runner
+
+
+def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = None,
+              checkpoint: Path | None = None) -> dict:
+    """Train one stage from `init` (or `checkpoint`, if it continues), test it, return its record."""
+    started = time.time()
+    work_dir = Path(cfg.work_dir)
+    if checkpoint is not None:
+        cfg.load_from, cfg.resume = str(checkpoint), True
+    store_config(work_dir, cfg)
+    runner = build_runner(cfg)
+    counts = runner.train_dataloader.dataset.metainfo['class_counts']
+    announce(_opening(path, cfg, runner, counts))
+    runner.logger.info(_opening(path, cfg, runner, counts))
+    if checkpoint is not None:
+        announce(f'continuing from {checkpoint.name}')
+    elif init is not None:
+        announce(load_init(runner.model, init))
+    runner.train()
+    if cfg.train_cfg.max_epochs == 0 and checkpoint is None:
+        runner.save_checkpoint(str(work_dir), 'epoch_0.pth', meta=dict(epoch=0, iter=0))
+    runner.test()
+    record = finish_record(runner, path, cfg, options, wall_time=time.time() - started)
+    report(record, work_dir)
+    return record
+
+
+def test_checkpoint(path: Path, cfg: Config, checkpoint: Path, options: Options) -> dict:
+    """Test a checkpoint with a config; writes evaluation.json and the pictures to the work_dir."""
+    started = time.time()
+    cfg.load_from = str(checkpoint)
+    runner = build_runner(cfg)
+    runner.test()
+    record = finish_record(runner, path, cfg, options, wall_time=time.time() - started)
+    report(record, Path(cfg.work_dir))
+    return record
+
+
+def _opening(path: Path, cfg: Config, runner: Runner, counts) -> str:
+    dataset = runner.train_dataloader.dataset
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
+    return (f'{path.stem}: {len(dataset)} images of {len(counts)} classes, '
+            f'{max(counts)} to {min(counts)} a class; data {dataset.fingerprint[:12]}; seed '
+            f'{runner.seed}; {where}; {cfg.work_dir}')
+
+
+# -- what a run leaves behind -------------------------------------------------------------------
+
+def store_config(work_dir: Path, cfg: Config) -> None:
+    """Write the config that a run is made with, for the comparison when it is used again."""
+    if is_main_process():
+        work_dir.mkdir(parents=True, exist_ok=True)
+        temporary = work_dir / f'{CONFIG_NAME}.tmp'
+        temporary.write_text(json.dumps(plain_config(cfg), indent=1))
+        os.replace(temporary, work_dir / CONFIG_NAME)
+
+
+def read_stored_config(work_dir: str | Path) -> dict | None:
+    """The config that the run in this folder was made with; None if there is none."""
+    path = Path(work_dir) / CONFIG_NAME
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def finish_record(runner: Runner, path: Path, cfg: Config, options: Options,
+                  wall_time: float) -> dict:
+    """The metric's record, completed by what only the engine knows, written to evaluation.json."""
+    metrics = [m for m in runner.test_loop.evaluator.metrics if hasattr(m, 'record')]
+    if not metrics:
+        raise ValueError('test_evaluator has no metric that makes a record: add ShotAccuracy.')
+    if not is_main_process():
+        return {}
+    work_dir = Path(cfg.work_dir)
+    log = training_log(work_dir)
+    record = build_record(
+        metrics[0].record,
+        name=path.stem,
+        config=plain_config(cfg),
+        seed=runner.seed,
+        fingerprints=fingerprints(runner),
+        epoch=cfg.train_cfg.max_epochs,
+        best=best_epoch(log),
+        command=options.command,
+        wall_time=round(wall_time, 1),
+        training_time=round(sum(entry['time'] for entry in log), 1),
+        precision=cfg.model.get('precision') or 'float32')
+    write_record(work_dir / 'evaluation.json', record)
+    return record
+
+
+def fingerprints(runner: Runner) -> dict[str, str]:
+    """Of the training and the test data, as far as this run has built them."""
+    loops = dict(train=runner._train_loop, test=runner._test_loop)
+    return {name: loop.dataloader.dataset.fingerprint for name, loop in loops.items()
+            if hasattr(loop, 'dataloader')}
+
+
+def training_log(work_dir: Path) -> list[dict]:
+    """The run's log.jsonl, one dict an epoch; empty if nothing was trained here."""
+    path = Path(work_dir) / 'log.jsonl'
+    return read_log(path) if path.is_file() else []
+
+
+def best_epoch(log: list[dict]) -> dict | None:
+    """Epoch and accuracy of the best validation, beside the result, which is the last epoch's."""
+    scored = [entry for entry in log if 'accuracy' in entry.get('val', {})]
+    if not scored:
+        return None
+    best = max(scored, key=lambda entry: entry['val']['accuracy'])
+    return dict(epoch=best['epoch'], accuracy=best['val']['accuracy'])
+
+
+def report(record: dict, work_dir: Path) -> None:
+    """The result on the terminal and as pictures."""
+    if not is_main_process():
+        return
+    from ltcls.analysis.plots import write_plots
+    from ltcls.evaluation.table import run_table
+    print(run_table(record), flush=True)
+    pictures = write_plots(record, work_dir, training_log(work_dir))
+    print(f"record {work_dir / 'evaluation.json'}, pictures "
+          f"{', '.join(p.name for p in pictures)} beside it", flush=True)

@@ -1,0 +1,3 @@
+from ltcls.evaluation.shot_accuracy import ShotAccuracy
+
+__all__ = ['ShotAccuracy']

@@ -1,0 +1,77 @@
+"""The hook that fits a nearest-class-mean head."""
+
+import copy
+
+import torch
+from mmengine.dist import all_reduce, get_rank, get_world_size
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from ltcls.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ClassMeanHook(Hook):
+    """Fits the class means of an `NCMHead` when training ends, usually a stage of zero epochs.
+
+    One pass over the training set in eval mode and without augmentation: the preprocessor's is off,
+    and a dataset with a pipeline reads its images through that of the validation set. Features are
+    kept in main memory meanwhile. With several ranks each sees its share of the images and the sums
+    are added up.
+
+    Args:
+        batch_size: images a forward pass.
+
+    Raises:
+        TypeError: when training ends with a head that cannot be fitted.
+        ValueError: a training set with a pipeline and no validation set to take one from.
+    """
+
+    def __init__(self, batch_size: int = 500):
+        self.batch_size = batch_size
+
+    def after_train(self, runner) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if not hasattr(model.head, 'fit'):
+            raise TypeError(f'ClassMeanHook cannot fit a {type(model.head).__name__}; '
+                            "set model.head=dict(type='NCMHead') or drop the hook.")
+        batches = self.features(model, without_augmentation(runner),
+                                runner.train_dataloader.num_workers)
+        model.head.fit(batches, all_reduce=all_reduce)
+
+    def features(self, model: nn.Module, dataset: Dataset,
+                 num_workers: int = 0) -> list[tuple[Tensor, Tensor]]:
+        """This rank's share of the dataset: pairs of features [B, D] and labels [B], on the CPU."""
+        share = range(get_rank(), len(dataset), get_world_size())
+        loader = DataLoader(dataset, batch_size=self.batch_size, sampler=share,
+                            num_workers=num_workers, collate_fn=collate)
+        training, batches = model.training, []
+        model.eval()
+        try:
+            with torch.no_grad():
+                for data in loader:
+                    batch = model.data_preprocessor(data, False)
+                    batches.append((model.extract(batch['inputs']).cpu(), batch['labels'].cpu()))
+        finally:
+            model.train(training)
+        return batches
+
+
+def without_augmentation(runner) -> Dataset:
+    """The training set as validation would see it: its images, the validation set's pipeline."""
+    dataset = runner.train_dataloader.dataset
+    if getattr(dataset, 'pipeline', None) is None:
+        return dataset
+    if runner.val_dataloader is None:
+        raise ValueError('ClassMeanHook reads the training images through the pipeline of the '
+                         'validation set, and there is none; add a val_dataloader.')
+    plain = copy.copy(dataset)
+    plain.pipeline = runner.val_dataloader.dataset.pipeline
+    return plain
+
+
+def collate(data: dict | list) -> dict:
+    """A batch as it is, where the dataset made one by itself, or out of its samples."""
+    return data if isinstance(data, dict) else default_collate(data)

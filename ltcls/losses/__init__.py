@@ -1,0 +1,11 @@
+from .base import LongTailLoss
+from .cross_entropy import CrossEntropyLoss
+from .focal import FocalLoss
+from .gcl import AngularGCLLoss, GCLLoss
+from .label_aware_smoothing import LabelAwareSmoothingLoss
+from .ldam import LDAMLoss
+from .logit_adjustment import BalancedSoftmaxLoss, LogitAdjustedLoss
+from .vs import VSLoss
+
+__all__ = ['AngularGCLLoss', 'BalancedSoftmaxLoss', 'CrossEntropyLoss', 'FocalLoss', 'GCLLoss',
+           'LDAMLoss', 'LabelAwareSmoothingLoss', 'LogitAdjustedLoss', 'LongTailLoss', 'VSLoss']

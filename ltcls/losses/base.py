@@ -1,0 +1,21 @@
+"""The interface of every loss."""
+
+from torch import Tensor
+
+from ltcls.longtail import LongTailModule
+
+
+class LongTailLoss(LongTailModule):
+    """One number per sample. No reduction, no weights, no device code, no epoch arguments.
+
+    `logit_scale` is the scale of the head's logits (1 for linear heads, 30 for
+    `CosineHead(scale=30)`), set by the classifier: margins are written in cosine units and
+    multiplied by it. With `uses_features` the forward also receives features [B, D].
+    """
+
+    logit_scale: float = 1.0
+    uses_features: bool = False
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Logits float32 [B, C] ([B, E, C] for expert losses), labels int64 [B] -> losses [B]."""
+        raise NotImplementedError

@@ -1,0 +1,195 @@
+"""The classifier: backbone, head and loss, and the weights that go on the losses."""
+
+from contextlib import nullcontext
+from typing import Sequence
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from ltcls.longtail import Clock, LongTailModule
+from ltcls.registry import LOSSES, MODELS
+
+from .mixing import MixedLabels
+
+PRECISIONS = {None: None, 'float32': None, 'bfloat16': torch.bfloat16}
+
+
+@MODELS.register_module()
+class Classifier(BaseModel):
+    """Backbone -> features [B, D] -> head -> logits [B, C] -> one loss a sample [B].
+
+    The backbone runs in `precision`; head and loss always run in float32, where a scale of 30 or a
+    margin of 0.01 still counts.
+
+    Args:
+        backbone, head: modules by name; the head is given `num_features` and `num_classes`.
+        loss: loss by name.
+        data_preprocessor: by name; it states `num_classes`.
+        frozen: parts by path ('backbone', 'backbone.layer1', 'head') that do not train: no
+            gradients, and eval mode inside `train()`.
+        frozen_bn: what batch norm inside frozen parts does: 'eval' keeps its statistics, 'shift'
+            lets them follow the data (Zhong et al., CVPR 2021, Sec. 3.3).
+        precision: None (float32) or 'bfloat16', in training and testing, on GPU and CPU.
+        channels_last: memory layout of the backbone and its inputs.
+
+    Raises:
+        ValueError: an unknown part in `frozen`, precision or `frozen_bn`.
+    """
+
+    class_counts: Tensor
+    class_weights: Tensor | None
+
+    def __init__(self, backbone: dict, head: dict, loss: dict,
+                 data_preprocessor: dict | nn.Module, frozen: Sequence[str] = (),
+                 frozen_bn: str = 'eval', precision: str | None = None,
+                 channels_last: bool = False, init_cfg: dict | None = None):
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        if precision not in PRECISIONS:
+            raise ValueError(f"model.precision='{precision}' must be None or 'bfloat16'; for "
+                             "float16 with loss scaling use optim_wrapper.type='AmpOptimWrapper'.")
+        if frozen_bn not in ('eval', 'shift'):
+            raise ValueError(f"model.frozen_bn='{frozen_bn}' must be 'eval' or 'shift'.")
+        num_classes = self.data_preprocessor.num_classes
+        self.backbone = MODELS.build(backbone)
+        self.head = MODELS.build(
+            dict(head, num_features=self.backbone.num_features, num_classes=num_classes))
+        self.loss = LOSSES.build(loss)
+        self.loss.logit_scale = self.head.scale
+        self.dtype = PRECISIONS[precision]
+        if channels_last:
+            self.backbone.to(memory_format=torch.channels_last)
+            self.data_preprocessor.channels_last = True
+        self.frozen_bn = frozen_bn
+        self.frozen = [self._part(path) for path in frozen]
+        for part in self.frozen:
+            part.requires_grad_(False)
+        self.register_buffer('class_counts', torch.zeros(num_classes, dtype=torch.float64))
+        self.register_buffer('class_weights', None, persistent=False)
+        self.class_weight_mean = 'weighted'
+
+    def _part(self, path: str) -> nn.Module:
+        try:
+            return self.get_submodule(path)
+        except AttributeError:
+            raise ValueError(f"model.frozen names '{path}', which this model does not have; its "
+                             f"parts: {', '.join(n for n, _ in self.named_children())}.") from None
+
+    def init_weights(self) -> None:
+        """Nothing: every part initialises itself when it is built, or loads its weights."""
+
+    # -- what the model is told -------------------------------------------------------------
+
+    def bind(self, class_counts: Sequence[int] | Tensor) -> None:
+        """Tell the head and the loss the class counts [C] of the training set.
+
+        Raises:
+            ValueError: counts for another number of classes than the model has.
+        """
+        counts = torch.as_tensor(class_counts, dtype=torch.float64)
+        if len(counts) != len(self.class_counts):
+            raise ValueError(
+                f'The training set has {len(counts)} classes, the model '
+                f'{len(self.class_counts)}: set data_preprocessor.num_classes={len(counts)}.')
+        self.class_counts.copy_(counts)
+        for module in self.modules():
+            if isinstance(module, LongTailModule):
+                module.bind(self.class_counts)
+        # A buffer that `bind` made on another device follows the module.
+        self.to(self.class_counts.device)
+
+    def set_clock(self, clock: Clock) -> None:
+        """Tell the head and the loss the time."""
+        for module in (self.head, self.loss):
+            module.clock = clock
+
+    def set_class_weights(self, weights: Tensor | None, mean: str = 'weighted') -> None:
+        """Weights [C] that multiply the losses from now on; None for none.
+
+        `mean='weighted'` divides them by their mean over the batch, so that the batch mean is the
+        weighted mean of `F.cross_entropy(weight=...)`; 'plain' uses them as they are.
+
+        Raises:
+            ValueError: another `mean`.
+        """
+        if mean not in ('weighted', 'plain'):
+            raise ValueError(f"Class weights got mean='{mean}'; it is 'weighted' or 'plain'.")
+        self.class_weights = None if weights is None else weights.to(
+            device=self.class_counts.device, dtype=torch.float32)
+        self.class_weight_mean = mean
+
+    def train(self, mode: bool = True) -> 'Classifier':
+        """Training mode for all but the frozen parts."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+            if mode and self.frozen_bn == 'shift':
+                for module in part.modules():
+                    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                        module.train()
+        return self
+
+    # -- the computation --------------------------------------------------------------------
+
+    def extract(self, inputs: Tensor) -> Tensor:
+        """Preprocessed images [B, 3, H, W] -> features float32 [B, D]."""
+        device = inputs.device.type
+        context = (torch.autocast(device, dtype=self.dtype) if self.dtype is not None
+                   else nullcontext())
+        with context:
+            features = self.backbone(inputs)
+        return features.float()
+
+    def logits(self, features: Tensor, head: dict[str, Tensor] | None = None) -> Tensor:
+        """Features [B, D] -> float32 logits [B, C] or [B, E, C]; `head` as in `losses`."""
+        with torch.autocast(features.device.type, enabled=False):
+            if head is None:
+                return self.head(features.float()).float()
+            return torch.func.functional_call(self.head, head, (features.float(),)).float()
+
+    def losses(self, features: Tensor, labels: Tensor | MixedLabels,
+               weights: Tensor | None = None, index: Tensor | None = None,
+               head: dict[str, Tensor] | None = None) -> Tensor:
+        """Weighted loss of each sample [B], or of those in `index`.
+
+        Class weights are divided by their batch mean (unless set with `mean='plain'`); sample
+        weights are used as they are. `head` maps parameter names of the head to replacement
+        tensors. Under mixing the two labels are weighted apart and then mixed.
+        """
+        if isinstance(labels, MixedLabels):
+            first, second = (self.losses(features, part, weights, index, head)
+                             for part in (labels.first, labels.second))
+            return labels.share * first + (1 - labels.share) * second
+        factor = weights
+        if self.class_weights is not None:
+            class_factor = self.class_weights[labels]
+            if self.class_weight_mean == 'weighted':
+                class_factor = class_factor / class_factor.mean()
+            factor = class_factor if factor is None else factor * class_factor
+        if index is not None:
+            features, labels = features[index], labels[index]
+            factor = None if factor is None else factor[index]
+        logits = self.logits(features, head)
+        with torch.autocast(features.device.type, enabled=False):
+            if self.loss.uses_features:
+                losses = self.loss(logits, labels, features.float())
+            else:
+                losses = self.loss(logits, labels)
+        return losses if factor is None else losses * factor
+
+    def forward(self, inputs: Tensor, labels: Tensor | MixedLabels | None = None,
+                weights: Tensor | None = None, mode: str = 'tensor'):
+        """Images [B, 3, H, W] as the preprocessor hands them over.
+
+        mode 'tensor' returns logits; 'loss' a dict with the losses [B]; 'predict' a list with one
+        dict for the batch: scores (softmax, [B, C]) and the labels.
+        """
+        features = self.extract(inputs)
+        if mode == 'loss':
+            return dict(loss=self.losses(features, labels, weights))
+        logits = self.logits(features)
+        if mode == 'tensor':
+            return logits
+        if logits.dim() == 3:
+            logits = logits.mean(dim=1)
+        return [dict(scores=logits.softmax(dim=1), labels=labels)]

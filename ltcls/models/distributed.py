@@ -1,0 +1,27 @@
+"""The wrapper of a model that trains on several ranks."""
+
+import inspect
+
+from mmengine.model import MMDistributedDataParallel
+from torch.nn.parallel import DistributedDataParallel
+
+from ltcls.registry import MODEL_WRAPPERS
+
+
+@MODEL_WRAPPERS.register_module()
+class DistributedClassifier(MMDistributedDataParallel):
+    """DistributedDataParallel that also works on CPUs, where it takes no device ids."""
+
+    def __init__(self, module, device_ids=None, broadcast_buffers: bool = False, **kwargs):
+        if next(module.parameters()).device.type == 'cpu':
+            device_ids = None
+        known = inspect.signature(DistributedDataParallel.__init__).parameters
+        name = 'forward_sync_buffers' if 'forward_sync_buffers' in known else 'broadcast_buffers'
+        super().__init__(module, device_ids=device_ids, **{name: broadcast_buffers}, **kwargs)
+
+    def __getattr__(self, name: str):
+        """Attributes of the classifier, so that hooks need not know the wrapper."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__('module'), name)

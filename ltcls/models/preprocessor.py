@@ -1,0 +1,100 @@
+"""From a batch of the loader to the batch the network sees: device, augmentation, scaling, mixing."""
+
+from typing import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor, nn
+
+from ltcls.registry import MODELS, TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class PadCropFlip(nn.Module):
+    """Random crop out of the padded image and random horizontal flip, a whole batch at once.
+
+    The batch form of torchvision's `RandomCrop(size, padding)` and `RandomHorizontalFlip(flip)`:
+    each image draws its own offset and flip. One gather does both; memory comes out channels-last.
+
+    Args:
+        padding: pixels added on each side.
+        flip: probability of a mirror image.
+        mode: 'zeros' or 'reflect'.
+    """
+
+    def __init__(self, padding: int = 4, flip: float = 0.5, mode: str = 'zeros'):
+        super().__init__()
+        if mode not in ('zeros', 'reflect'):
+            raise ValueError(f"PadCropFlip mode='{mode}' must be 'zeros' or 'reflect'.")
+        self.padding, self.flip, self.mode = padding, flip, mode
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W] of any type -> the same shape and type."""
+        count, _, height, width = images.shape
+        device, pad = images.device, self.padding
+        top, left = torch.randint(0, 2 * pad + 1, (2, count, 1), device=device)
+        mirrored = torch.rand(count, 1, device=device) < self.flip
+        rows = top + torch.arange(height, device=device)
+        columns = torch.arange(width, device=device)
+        columns = left + torch.where(mirrored, columns.flip(0), columns)
+        if self.mode == 'zeros':
+            padded = F.pad(images, (pad, pad, pad, pad))
+        else:
+            padded = F.pad(images.float(), (pad, pad, pad, pad), mode='reflect').to(images.dtype)
+        index = torch.arange(count, device=device)[:, None, None]
+        return padded[index, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+@MODELS.register_module()
+class BatchPreprocessor(BaseDataPreprocessor):
+    """Move a batch to the model's device, augment, scale to [0, 1], normalise and mix it.
+
+    Augmentation and mixing happen in training only.
+
+    Args:
+        num_classes: number of classes; stated here once, the classifier reads it from here.
+        mean, std: per channel, for pixels scaled to [0, 1].
+        augment: transforms of uint8 batches [B, C, H, W] by name, e.g. dict(type='PadCropFlip').
+        mixing: Mixup or CutMix by name, or None.
+        channels_last: hand the images over in channels-last memory, which is faster on most
+            hardware; set by the classifier's switch of the same name.
+    """
+
+    def __init__(self, num_classes: int, mean: Sequence[float], std: Sequence[float],
+                 augment: Sequence[dict] = (), mixing: dict | None = None,
+                 channels_last: bool = False):
+        super().__init__()
+        if len(mean) != len(std) or min(std) <= 0:
+            raise ValueError(f'mean={mean} and std={std} need one positive std a channel.')
+        self.num_classes = num_classes
+        self.augment = nn.Sequential(*(TRANSFORMS.build(cfg) for cfg in augment))
+        self.mixing = None if mixing is None else MODELS.build(mixing)
+        self.channels_last = channels_last
+        shape = (1, len(mean), 1, 1)
+        scale = torch.tensor(std, dtype=torch.float64).reciprocal() / 255
+        shift = torch.tensor(mean, dtype=torch.float64) / torch.tensor(std, dtype=torch.float64)
+        self.register_buffer('scale', scale.float().view(shape), persistent=False)
+        self.register_buffer('shift', shift.float().view(shape), persistent=False)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Batch dict(inputs [B, C, H, W] uint8, labels [B], ...) -> the same, float32 inputs.
+
+        Labels are int64 [B], or MixedLabels after mixing.
+
+        Raises:
+            TypeError: images that are not uint8.
+        """
+        batch = self.cast_data(data)
+        images = batch['inputs']
+        if images.dtype != torch.uint8:
+            raise TypeError(f'BatchPreprocessor takes uint8 images, this batch holds {images.dtype}:'
+                            ' drop the conversion to float from the dataset pipeline.')
+        if training:
+            images = self.augment(images)
+        images = images * self.scale - self.shift
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        batch['inputs'] = images.contiguous(memory_format=layout)
+        if training and self.mixing is not None:
+            batch = self.mixing(batch)
+        return batch

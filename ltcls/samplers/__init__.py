@@ -1,0 +1,6 @@
+from .balanced import (ClassBalancedSampler, InstanceBalancedSampler, ProgressiveSampler,
+                       SquareRootSampler)
+from .base import ClassSampler
+from .class_aware import ClassAwareSampler
+from .effective_number import CBENSampler, EffectiveNumberSampler
+from .reversed import ReversedSampler
