@@ -1,6 +1,6 @@
 # Two commands for a fresh clone: `make demo` and `make test`. Both make .venv when it is not there.
 #   make demo PYTHON=python3.12              another interpreter
-#   make test LTCLS_TEST_DATA=../data        also run the tests that need real data
+#   make test LTCLS_TEST_DATA=../data        also the tests that read real data
 #   make test PYTEST_ARGS='-k plugin -x'     options for pytest
 
 PYTHON ?= python3
@@ -19,13 +19,18 @@ demo: $(VENV)/.runtime
 test: $(VENV)/.tests
 	$(BIN)/python -m pytest -q --durations=10 $(PYTEST_ARGS)
 
-# One interpreter check, then the environment: made anew only if it cannot start.
+# An environment whose interpreter is gone, or that was made for another folder, is made again.
+MADE_FOR := $(shell $(BIN)/python -c 'import pip' 2>/dev/null && cat $(VENV)/.made 2>/dev/null)
+ifneq ($(MADE_FOR),$(CURDIR))
+.PHONY: $(VENV)/.made
+endif
+
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-	    { echo 'ltcls needs Python 3.10 or newer: make PYTHON=python3.12 ...'; exit 1; }
+	    { echo 'ltcls needs Python 3.10 or newer, e.g. make PYTHON=python3.12'; exit 1; }
 	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || \
-	    { echo "$(PYTHON) cannot make virtual environments (Debian: apt install python3-venv)"; exit 1; }
-	@touch $@
+	    { echo '$(PYTHON) makes no virtual environments; on Debian: apt install python3-venv'; exit 1; }
+	@echo '$(CURDIR)' > $@
 
 # mmengine asks for opencv-python, which needs the system's libGL; without it the headless build serves.
 $(VENV)/.runtime: $(VENV)/.made $(SETUP)

@@ -80,7 +80,7 @@ def _engine_options(options: argparse.Namespace):
         work_dir=None if options.work_dir is None else Path(options.work_dir),
         cfg_options=cfg_options, data_root=options.data_root,
         skip_bad_images=options.skip_bad_images, launcher=options.launcher,
-        command=options.command_line)
+        command=options.command_line, report=report)
 
 
 def parse_cfg_options(pairs: list[str]) -> dict:
@@ -101,6 +101,16 @@ def parse_cfg_options(pairs: list[str]) -> dict:
         except (ValueError, SyntaxError):
             values[key] = dict(true=True, false=False, none=None).get(text.lower(), text)
     return values
+
+
+def report(record: dict, work_dir: Path, log: list[dict]) -> None:
+    """The result of one stage: its tables on the terminal, its pictures beside the record."""
+    from ltcls.analysis.plots import write_plots
+    from ltcls.evaluation.table import run_table
+    print(run_table(record), flush=True)
+    pictures = write_plots(record, work_dir, log)
+    print(f"record {work_dir / 'evaluation.json'}, pictures "
+          f"{', '.join(sorted(path.name for path in pictures))} beside it", flush=True)
 
 
 def _train(options: argparse.Namespace) -> int:

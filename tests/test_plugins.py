@@ -67,6 +67,7 @@ from ltcls.registry import LOSSES, HOOKS, MODELS
 from mmengine.registry import HOOKS as ROOT_HOOKS
 found = {name: LOSSES.get(name) is not None
          for name in ('FocalLoss', 'GoodLoss', 'HalfLoss', 'NewLoss', 'OldLoss')}
+table = plugins.component_table()
 print(json.dumps(dict(
     found=found,
     states={p.name: (p.status, p.error, p.package) for p in plugins.plugin_states()},
@@ -78,9 +79,9 @@ print(json.dumps(dict(
     hint=plugins.failure_hint(),
     suggestion=LOSSES.suggest('GoodLos'),
     order=[p.name for p in plugins.plugin_states()],
-    table=[row for row in plugins.component_table() if row[3].startswith('lt-')],
-    packages=sorted({row[3].partition(' ')[0] for row in plugins.component_table()}),
-    rows=len(plugins.component_table()))))
+    table=[row for row in table if row[3].startswith('lt-')],
+    packages=sorted({row[3].partition(' ')[0] for row in table}),
+    rows=len(table))))
 '''
 
 
@@ -99,10 +100,12 @@ def write_plugin(folder: Path, name: str, source: str, version: str = '1.0', fun
     (info / 'entry_points.txt').write_text(f'[ltcls.plugins]\n{name} = {value}\n')
 
 
-def run(code: str, *paths: Path, **environment: str) -> subprocess.CompletedProcess:
+def run(code: str | list[str], *paths: Path, **environment: str) -> subprocess.CompletedProcess:
+    """Run a text of Python, or a script with its arguments, with `paths` ahead of ltcls."""
+    command = ['-c', code] if isinstance(code, str) else code
     clean = {k: v for k, v in os.environ.items() if not k.startswith('LTCLS_') and k != 'RANK'}
     path = os.pathsep.join(str(p) for p in (*paths, REPOSITORY))
-    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=300,
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=300,
                           env={**clean, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1', **environment})
 
 
@@ -129,7 +132,7 @@ def seen(four) -> dict:
 
 
 def test_a_good_plugin_is_usable_beside_broken_ones(seen):
-    assert seen['found'] == dict(FocalLoss=True, GoodLoss=True, HalfLoss=False, NewLoss=False, OldLoss=False)
+    assert [name for name, found in seen['found'].items() if found] == ['FocalLoss', 'GoodLoss']
     assert {name: state[0] for name, state in seen['states'].items()} == dict(
         broken='failed', clashing='failed', good='loaded', old='failed')
 
@@ -165,7 +168,8 @@ def test_a_plugin_for_another_interface_says_which_side_is_older(seen):
 
 def test_a_failed_look_up_mentions_the_failed_plugins(seen):
     assert 'broken (lt-broken 1.0)' in seen['hint']
-    assert 'Did you mean GoodLoss?' in seen['suggestion'] and seen['suggestion'].endswith(seen['hint'])
+    assert 'Did you mean GoodLoss?' in seen['suggestion']
+    assert seen['suggestion'].endswith(seen['hint'])
 
 
 def test_the_listing_names_the_package_of_every_component(seen):
@@ -173,34 +177,29 @@ def test_the_listing_names_the_package_of_every_component(seen):
     assert {'ltcls', 'mmengine', 'lt-good'} <= set(seen['packages'])
 
 
-def test_every_process_loads_the_same_set_in_the_same_order(four, seen):
+def test_every_rank_loads_the_same_set_in_the_same_order_and_the_first_one_speaks(four, seen):
+    second = report(four, PYTHONHASHSEED='7', RANK='1')
     assert seen['order'] == sorted(seen['order'])
-    again = report(four, PYTHONHASHSEED='7')
-    assert (again['order'], again['states'], again['rows']) == (seen['order'], seen['states'], seen['rows'])
+    for what in ('order', 'states', 'rows'):
+        assert second[what] == seen[what]
+    assert 'Plugin' in seen['stderr'] and 'Plugin' not in second['stderr']
 
 
 @pytest.mark.parametrize(('disabled', 'left'), [
-    ('all', []), ('broken,clashing, old', ['good']), ('lt-good,lt_broken,clashing,old', [])])
+    ('all,gcl', []), ('broken, lt-clashing,LT_old', ['good'])])
 def test_plugins_are_switched_off_by_entry_point_or_distribution(four, disabled, left):
     seen = report(four, LTCLS_DISABLE_PLUGINS=disabled)
     assert [name for name, state in seen['states'].items() if state[0] == 'loaded'] == left
     assert {state[0] for state in seen['states'].values()} <= {'disabled', 'loaded'}
     assert 'Plugin' not in seen['stderr'] and seen['hint'] == ''
-
-
-def test_an_unknown_name_to_switch_off_is_reported(four):
-    stderr = report(four, LTCLS_DISABLE_PLUGINS='all,gcl')['stderr']
-    assert 'LTCLS_DISABLE_PLUGINS names gcl' in stderr
+    # A name that no plugin has is more likely a typing error than an intention.
+    assert ('LTCLS_DISABLE_PLUGINS names gcl,' in seen['stderr']) == ('gcl' in disabled)
 
 
 def test_strict_makes_the_first_failure_an_error(four):
     done = run(REPORT, four, LTCLS_PLUGINS_STRICT='1')
     assert done.returncode != 0
     assert "PluginError: Plugin 'broken' of lt-broken 1.0" in done.stderr
-
-
-def test_only_the_first_rank_speaks(four):
-    assert 'Plugin' not in report(four, RANK='1')['stderr']
 
 
 @pytest.mark.parametrize(('source', 'owner', 'newcomer'), [
@@ -264,11 +263,13 @@ def test_importing_ltcls_alone_loads_no_plugin(four):
 def installed(tmp_path_factory) -> Path:
     """The example plugin, built and installed by pip into a folder of its own, without network."""
     source = tmp_path_factory.mktemp('source') / 'plugin_example'
-    shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns('__pycache__', 'build', '*.egg-info'))
+    made = shutil.ignore_patterns('__pycache__', 'build', '*.egg-info')
+    shutil.copytree(EXAMPLE, source, ignore=made)
     target = tmp_path_factory.mktemp('site')
-    subprocess.run([sys.executable, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check',
-                    '--no-deps', '--no-index', '--no-build-isolation', '--target', target, source],
-                   check=True, capture_output=True, text=True)
+    subprocess.run(
+        [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-index',
+         '--no-build-isolation', '--target', str(target), str(source)],
+        check=True, capture_output=True, text=True)
     return target
 
 
@@ -298,7 +299,8 @@ assert_close(loss(torch.zeros(1, 2), torch.tensor([1])), torch.tensor([math.log(
 # Counts 16 and 4, power 1/2: 4 to 2.
 sampler = SAMPLERS.get('PowerSampler').__new__(SAMPLERS.get('PowerSampler'))
 sampler.power = 0.5
-assert_close(sampler.class_probabilities(torch.tensor([16., 4.])), torch.tensor([2, 1]).double() / 3)
+probabilities = sampler.class_probabilities(torch.tensor([16., 4.]))
+assert_close(probabilities, torch.tensor([2, 1]).double() / 3)
 
 # Gradient [[1, 3]] of a row becomes [[-1, 1]]; a bias keeps its own.
 weight, bias = torch.zeros(1, 2, requires_grad=True), torch.zeros(1, requires_grad=True)
@@ -336,15 +338,12 @@ param_scheduler = []
 train_cfg = dict(max_epochs=2)
 ''')
     work_dir = tmp_path / 'run'
-    clean = {k: v for k, v in os.environ.items() if not k.startswith('LTCLS_')}
-    path = os.pathsep.join([str(installed), str(REPOSITORY)])
-    done = subprocess.run(
-        [sys.executable, str(REPOSITORY / 'tools' / 'train.py'), str(config), '--work-dir', str(work_dir)],
-        capture_output=True, text=True, timeout=600, cwd=tmp_path,
-        env={**clean, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1', 'LTCLS_PLUGINS_STRICT': '1'})
+    train = REPOSITORY / 'tools' / 'train.py'
+    done = run([str(train), str(config), '--work-dir', str(work_dir)], installed,
+               LTCLS_PLUGINS_STRICT='1')
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     log = ''.join(p.read_text() for p in work_dir.rglob('*.log'))
     assert log.count('Largest class vector over smallest') == 2
     assert list(work_dir.rglob('epoch_2.pth'))
     record = json.loads(next(work_dir.rglob('evaluation.json')).read_text())
-    assert record['overall'] > 0.15 if record['overall'] <= 1 else record['overall'] > 15    # chance: 0.1
+    assert record['epoch'] == 2 and record['overall']['accuracy'] > 20      # chance is 10

@@ -1,8 +1,8 @@
 """The pictures of a run: class profile, confusion, reliability, learning curves.
 
 Each `plot_*` function draws one record (as from `ltcls.evaluation.record.read_record`) or one log
-and returns the figure; `write_plots` writes them beside evaluation.json. matplotlib is imported when
-the first one is drawn.
+and returns the figure; `write_plots` writes them beside evaluation.json. matplotlib is imported
+when the first one is drawn.
 """
 
 from pathlib import Path
@@ -41,7 +41,7 @@ def write_plots(record: dict, folder: str | Path, log: Sequence[dict] | None = N
 
 @in_style
 def plot_class_profile(record: dict) -> 'Figure':
-    """Per-class accuracy with 95% intervals above the classes' training images, frequent ones first."""
+    """Accuracy with 95% interval and training images of each class, frequent ones first."""
     rows = by_count(record)
     figure = new_figure(min(12, max(7.5, 0.11 * len(rows) + 4)), 5.8)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
@@ -82,8 +82,8 @@ def plot_confusion(record: dict) -> 'Figure':
         ValueError: the record holds no confusion matrix.
     """
     if record['confusion'] is None:
-        raise ValueError(f"The record of {len(record['per_class'])} classes holds no confusion matrix: "
-                         'it is kept up to 1000 classes.')
+        raise ValueError(f"The record of {len(record['per_class'])} classes holds no confusion "
+                         'matrix: it is kept up to 1000 classes.')
     from matplotlib.colors import PowerNorm
     rows = by_count(record)
     order = [row['index'] for row in rows]

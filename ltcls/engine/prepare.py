@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Callable
 
 from mmengine import registry as mmengine_registry
 from mmengine.config import Config
@@ -31,6 +32,8 @@ class Options:
     dry_run: bool = False
     launcher: str = 'none'
     command: str = ''
+    # Called after each stage with its record, its folder and its training log.
+    report: Callable[[dict, Path, list[dict]], None] | None = None
 
 
 def load_config(config: str | Path, options: Options) -> Config:

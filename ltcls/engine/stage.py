@@ -54,7 +54,7 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
         runner.save_checkpoint(str(work_dir), 'epoch_0.pth', meta=dict(epoch=0, iter=0))
     runner.test()
     record = finish_record(runner, path, cfg, options, wall_time=time.time() - started)
-    report(record, work_dir)
+    report(options, record, work_dir)
     return record
 
 
@@ -65,7 +65,7 @@ def test_checkpoint(path: Path, cfg: Config, checkpoint: Path, options: Options)
     runner = build_runner(cfg)
     runner.test()
     record = finish_record(runner, path, cfg, options, wall_time=time.time() - started)
-    report(record, Path(cfg.work_dir))
+    report(options, record, Path(cfg.work_dir))
     return record
 
 
@@ -142,13 +142,7 @@ def best_epoch(log: list[dict]) -> dict | None:
     return dict(epoch=best['epoch'], accuracy=best['val']['accuracy'])
 
 
-def report(record: dict, work_dir: Path) -> None:
-    """The result on the terminal and as pictures."""
-    if not is_main_process():
-        return
-    from ltcls.analysis.plots import write_plots
-    from ltcls.evaluation.table import run_table
-    print(run_table(record), flush=True)
-    pictures = write_plots(record, work_dir, training_log(work_dir))
-    print(f"record {work_dir / 'evaluation.json'}, pictures "
-          f"{', '.join(p.name for p in pictures)} beside it", flush=True)
+def report(options: Options, record: dict, work_dir: Path) -> None:
+    """Hand the record to whoever started the run, on the first rank."""
+    if options.report is not None and is_main_process():
+        options.report(record, work_dir, training_log(work_dir))

@@ -97,7 +97,11 @@ def read_record(path: str | Path) -> dict:
     missing = [key for key in ('name', *MEASURED) if key not in record]
     if missing:
         raise ValueError(f'{path} lacks {", ".join(missing)}; test the checkpoint again.')
-    faults = contradictions(record)
+    try:
+        faults = contradictions(record)
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f'{path} is damaged ({type(error).__name__}: {error}); '
+                         'test the checkpoint again.') from None
     if faults:
         raise ValueError(f'{path} contradicts itself: {faults[0]}. Test the checkpoint again.')
     return record
@@ -139,7 +143,8 @@ def contradictions(record: dict, tolerance: float = 1e-6) -> list[str]:
         expect('the overall accuracy', overall['accuracy'],
                100 * overall['correct'] / overall['images'])
     if record['confusion'] is not None:
-        for row, counts in zip(rows, record['confusion'], strict=True):
+        expect('the number of confusion rows', len(record['confusion']), len(rows))
+        for row, counts in zip(rows, record['confusion']):
             expect(f"the confusion row of class {row['name']}", sum(counts), row['total'])
             expect(f"the confusion diagonal of class {row['name']}", counts[row['index']],
                    row['correct'])

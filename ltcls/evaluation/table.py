@@ -90,7 +90,7 @@ def comparison_notes(records: Sequence[dict]) -> list[str]:
         notes.append('Note: the runs have different classes.')
     elif differ(lambda r: [row['train_count'] for row in r['per_class']]):
         notes.append('Note: the runs were trained on different class counts.')
-    elif differ(lambda r: r.get('fingerprints')):
+    elif any(len(prints) > 1 for prints in _fingerprints(records)):
         notes.append('Note: the runs used different images (their data fingerprints differ).')
     if differ(lambda r: r['group_rule']):
         notes.append('Note: many, medium and few are defined differently in these runs.')
@@ -98,6 +98,12 @@ def comparison_notes(records: Sequence[dict]) -> list[str]:
     if chosen:
         notes.append(f'Note: the epoch was selected on the test set in {", ".join(chosen)}.')
     return notes
+
+
+def _fingerprints(records: Sequence[dict]) -> list[set[str]]:
+    """The training data's and the test data's, of the records that know them (a test knows one)."""
+    known = [record.get('fingerprints', {}) for record in records]
+    return [{prints[part] for prints in known if part in prints} for part in ('train', 'test')]
 
 
 def _numbers(record: dict) -> list[float | None]:

@@ -10,7 +10,7 @@ class LongTailLoss(LongTailModule):
 
     `logit_scale` is the scale of the head's logits (1 for linear heads, 30 for
     `CosineHead(scale=30)`), set by the classifier: margins are written in cosine units and
-    multiplied by it. With `uses_features` the forward also receives features [B, D].
+    multiplied by it. With `uses_features` the forward also receives `features` [B, D].
     """
 
     logit_scale: float = 1.0

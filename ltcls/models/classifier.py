@@ -156,26 +156,32 @@ class Classifier(BaseModel):
         weights are used as they are. `head` maps parameter names of the head to replacement
         tensors. Under mixing the two labels are weighted apart and then mixed.
         """
-        if isinstance(labels, MixedLabels):
-            first, second = (self.losses(features, part, weights, index, head)
-                             for part in (labels.first, labels.second))
-            return labels.share * first + (1 - labels.share) * second
+        chosen = slice(None) if index is None else index
+        features = features[chosen]
+        logits = self.logits(features, head)
+        if not isinstance(labels, MixedLabels):
+            return self._weighted(logits, features, labels, weights, chosen)
+        options = {}
+        if getattr(self.loss, 'share_noise', False):
+            options = dict(noise=self.loss.draw_noise(logits))
+        first, second = (self._weighted(logits, features, part, weights, chosen, **options)
+                         for part in (labels.first, labels.second))
+        return labels.share * first + (1 - labels.share) * second
+
+    def _weighted(self, logits: Tensor, features: Tensor, labels: Tensor, weights: Tensor | None,
+                  chosen: Tensor | slice, **options) -> Tensor:
+        """Losses of the chosen samples; `labels` and `weights` are those of the whole batch [B]."""
         factor = weights
         if self.class_weights is not None:
             class_factor = self.class_weights[labels]
             if self.class_weight_mean == 'weighted':
                 class_factor = class_factor / class_factor.mean()
             factor = class_factor if factor is None else factor * class_factor
-        if index is not None:
-            features, labels = features[index], labels[index]
-            factor = None if factor is None else factor[index]
-        logits = self.logits(features, head)
+        if self.loss.uses_features:
+            options['features'] = features.float()
         with torch.autocast(features.device.type, enabled=False):
-            if self.loss.uses_features:
-                losses = self.loss(logits, labels, features.float())
-            else:
-                losses = self.loss(logits, labels)
-        return losses if factor is None else losses * factor
+            losses = self.loss(logits, labels[chosen], **options)
+        return losses if factor is None else losses * factor[chosen]
 
     def forward(self, inputs: Tensor, labels: Tensor | MixedLabels | None = None,
                 weights: Tensor | None = None, mode: str = 'tensor'):

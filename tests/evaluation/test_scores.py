@@ -80,9 +80,9 @@ def test_balanced_accuracy_and_confusion_equal_scikit_learn():
 
 def test_calibration_of_a_group_is_that_of_its_images():
     errors = measured(bins=1)['calibration']
-    assert errors['overall']['ece'] == approx(100 * abs(CONFIDENCES.sum() - 7) / 10, abs=1e-4)
-    assert errors['groups']['many']['ece'] == approx(100 * abs(3.0 - 3) / 4, abs=1e-4)
-    assert errors['groups']['few']['ece'] == approx(100 * abs(1.3 - 1) / 2, abs=1e-4)
+    assert errors['overall']['ece'] == approx(100 * (7.5 - 7) / 10, abs=1e-4)
+    assert errors['groups']['many']['ece'] == approx(100 * (3.0 - 3) / 4, abs=1e-4)
+    assert errors['groups']['few']['ece'] == approx(100 * (1.3 - 1) / 2, abs=1e-4)
     assert sum(group['images'] for group in errors['groups'].values()) == 10
 
 

@@ -190,5 +190,6 @@ def test_a_config_builds_it_inside_mmengines_evaluator():
     scores, labels = predictions(30)
     evaluator.process([dict(scores=scores, labels=labels)])
     found = evaluator.evaluate(30)
-    assert found['test/accuracy'] == approx(100 * float((scores.argmax(1) == labels).double().mean()))
+    right = (scores.argmax(1) == labels).double()
+    assert found['test/accuracy'] == approx(100 * float(right.mean()))
     assert evaluator.metrics[0].record['group_rule']['name'] == 'thirds'

@@ -89,7 +89,7 @@ def test_cosine_rows_start_at_unit_length_from_a_cube():
     torch.manual_seed(0)
     weight = CosineHead(2, 20_000).weight
     assert_close(weight.norm(dim=1), torch.ones(20_000))
-    # Directions of points of a square crowd at its diagonals: E|cos * sin| is log 2 / 2, not 1 / pi.
+    # Directions of points of a square crowd at its diagonals: E|cos sin| is log 2 / 2, not 1 / pi.
     assert abs(weight.prod(dim=1).abs().mean().item() - math.log(2) / 2) < 0.004
 
 

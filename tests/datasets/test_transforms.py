@@ -1,0 +1,87 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from ltcls.datasets import Cutout, build_pipeline
+from ltcls.datasets.transforms import TORCHVISION
+from ltcls.registry import TRANSFORMS
+
+IMAGE = torch.arange(3 * 32 * 32).reshape(3, 32, 32).remainder(251).to(torch.uint8)
+
+
+@pytest.mark.parametrize('config, transform', [
+    (dict(type='RandomCrop', size=32, padding=4), v2.RandomCrop(32, padding=4)),
+    (dict(type='RandomResizedCrop', size=16, interpolation='bicubic'),
+     v2.RandomResizedCrop(16, interpolation=v2.InterpolationMode.BICUBIC)),
+    (dict(type='AutoAugment', policy='cifar10'), v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)),
+    (dict(type='AutoAugment', policy='imagenet'), v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET)),
+    (dict(type='RandAugment', num_ops=2, magnitude=9), v2.RandAugment(2, 9)),
+    (dict(type='ToDtype', dtype='float32', scale=True), v2.ToDtype(torch.float32, scale=True)),
+    (dict(type='RandomApply', transforms=[dict(type='RandomInvert', p=1.0)], p=0.5),
+     v2.RandomApply([v2.RandomInvert(p=1.0)], p=0.5)),
+])
+def test_a_config_gives_the_transform_of_torchvision(config, transform):
+    pipeline = build_pipeline([config])
+    for seed in range(5):
+        torch.manual_seed(seed)
+        ours = pipeline(IMAGE)
+        torch.manual_seed(seed)
+        assert torch.equal(ours, transform(IMAGE))
+
+
+def test_every_listed_name_exists_here():
+    assert [name for name in TORCHVISION if not hasattr(v2, name)] == []
+    assert TRANSFORMS.get('CenterCrop').__module__ == 'torchvision.transforms.v2'
+
+
+def test_transforms_are_applied_in_order():
+    pipeline = build_pipeline([dict(type='CenterCrop', size=8), dict(type='Pad', padding=1)])
+    assert pipeline(IMAGE).shape == (3, 10, 10)
+    assert build_pipeline([]) is None
+
+
+def test_erasing_also_reaches_pil_images():
+    pipeline = build_pipeline([dict(type='Resize', size=16), dict(type='RandomErasing', p=1.0)])
+    erased = pipeline(Image.new('RGB', (16, 16), (200, 200, 200)))
+    assert (erased == 0).any() and (erased == 200).any()
+
+
+def holes(cutout, size, draws):
+    torch.manual_seed(0)
+    return torch.stack([cutout(torch.ones(1, size, size))[0] == 0 for _ in range(draws)])
+
+
+def test_the_hole_is_a_square_cut_off_at_the_border():
+    masks = holes(Cutout(length=4), size=6, draws=200)
+    for mask in masks:
+        rows, columns = mask.any(dim=1), mask.any(dim=0)
+        assert torch.equal(mask, rows[:, None] & columns)      # a rectangle
+        assert 1 <= rows.sum() <= 4 and 1 <= columns.sum() <= 4
+    assert masks.any(dim=2).sum(dim=1).min() < 4               # reaches over the border
+
+
+def test_the_centre_of_the_hole_is_uniform_over_the_pixels():
+    # Along one axis of 6 pixels a hole of 4 around centre y covers y - 2 .. y + 1, so that pixel x
+    # is covered by the centres x - 1 .. x + 2 inside the image: 3, 4, 4, 4, 3, 2 of 6, hence per axis:
+    covered = torch.tensor([3, 4, 4, 4, 3, 2], dtype=torch.float64) / 6
+    share = holes(Cutout(length=4), size=6, draws=6000).double().mean(dim=0)
+    # Four standard deviations of a share of 6000 draws are at most 0.026.
+    assert (share - covered[:, None] * covered).abs().max() < 0.026
+
+
+def test_cutout_keeps_size_type_and_takes_pil_images():
+    hidden = Cutout(length=16)(Image.new('RGB', (32, 24), (9, 9, 9)))
+    assert (hidden.shape, hidden.dtype) == ((3, 24, 32), torch.uint8)
+    assert (Cutout(length=1)(IMAGE) != IMAGE).any(dim=0).sum() <= 1
+    with pytest.raises(ValueError, match='length=0'):
+        Cutout(length=0)
+
+
+def test_importing_the_data_sets_leaves_torchvision_alone():
+    code = "import sys, ltcls.datasets; print([m for m in ('torchvision', 'sklearn') if m in sys.modules])"
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip().endswith('[]')
