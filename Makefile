@@ -32,7 +32,7 @@ $(VENV)/.made:
 	    { echo '$(PYTHON) makes no virtual environments; on Debian: apt install python3-venv'; exit 1; }
 	@echo '$(CURDIR)' > $@
 
-# mmengine asks for opencv-python, which needs the system's libGL; without it the headless build serves.
+# mmengine asks for opencv-python, which needs the system's libGL; the headless build does not.
 $(VENV)/.runtime: $(VENV)/.made $(SETUP)
 	$(PIP) install -q -e .
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || \

@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     options.command_line = 'ltcls ' + shlex.join(arguments)
     try:
         return globals()[f'_{options.command}'](options) or 0
-    except (ValueError, TypeError, KeyError, FileNotFoundError, RuntimeError) as error:
+    except (ValueError, TypeError, KeyError, OSError, ImportError, RuntimeError) as error:
         if os.environ.get('LTCLS_DEBUG') == '1':
             raise
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
@@ -183,7 +183,7 @@ def _version() -> str:
 def _one_line(message: str, error: BaseException) -> str:
     text = ' '.join(message.split()) or type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
-    inside = frames and 'ltcls' in frames[-1].filename
+    inside = frames and Path(__file__).parent in Path(frames[-1].filename).parents
     return text if inside else f'{text} ({type(error).__name__}; LTCLS_DEBUG=1 shows where)'
 
 

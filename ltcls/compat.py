@@ -3,12 +3,14 @@
 Each patch is small and is applied only where the fault is present.
 """
 
+import functools
 import os
 
 import numpy as np
 import torch
 from mmengine.dist import is_main_process
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner import runner as mmengine_runner
 from mmengine.runner.checkpoint import CheckpointLoader
 
@@ -59,11 +61,21 @@ def load_from_disk(filename: str, map_location=None):
     if not os.path.isfile(filename):
         raise FileNotFoundError(f'There is no checkpoint {filename}.')
     try:
-        return torch.load(filename, map_location=map_location, weights_only=True)
+        content = torch.load(filename, map_location=map_location, weights_only=True)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
         raise ValueError(f'{filename} cannot be read as a checkpoint, it is damaged or holds more '
-                         f'than data: {reason}') from error
+                         f'than data: {_reason(error)}') from error
+    if isinstance(content, dict) and isinstance(content.get('meta'), dict):
+        content['meta'].pop('config', None)      # mmengine would execute this text when it resumes
+    return content
+
+
+def _reason(error: Exception) -> str:
+    """The line of torch's explanation that names the fault; the others advise to trust the file."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if 'UnpicklingError' in line or 'WeightsUnpickler error' in line]
+    line = (named or lines or [type(error).__name__])[0]
+    return line.removeprefix('WeightsUnpickler error: ')
 
 
 def save_to_disk(checkpoint: dict, filename: str, file_client_args=None, backend_args=None) -> None:
@@ -81,4 +93,6 @@ def save_to_disk(checkpoint: dict, filename: str, file_client_args=None, backend
 apply_config_patches()
 allow_mmengine_checkpoints()
 CheckpointLoader.register_scheme(prefixes='', loader=load_from_disk, force=True)
+mmengine_checkpoint.load_url = functools.partial(
+    torch.hub.load_state_dict_from_url, weights_only=True)
 mmengine_runner.save_checkpoint = save_to_disk

@@ -274,9 +274,9 @@ def _check_api(plugin: Plugin, module) -> None:
     for holder in (module, top):
         wanted = getattr(holder, 'LTCLS_PLUGIN_API', API)
         if wanted != API:
-            older = 'the plugin is older: update it' if wanted < API else 'ltcls is older: update it'
-            raise PluginError(
-                f'it is written for plugin interface {wanted}, this ltcls has {API}; {older}')
+            older = 'the plugin' if wanted < API else 'ltcls'
+            raise PluginError(f'it is written for plugin interface {wanted}, this ltcls has {API}; '
+                              f'{older} is older: update it')
 
 
 def _check_requirement(plugin: Plugin, point) -> None:

@@ -160,8 +160,9 @@ class LongTailDataset(Dataset):
         if self.split not in self.splits:
             raise DataError(f"{name} has no split '{self.split}'; it has {', '.join(self.splits)}.")
         if self.imbalance is not None and self.imbalance < 1:
-            raise DataError(f'{name} got imbalance={self.imbalance:g}; it is a factor n_max / n_min '
-                            f'of at least 1, here perhaps {1 / max(self.imbalance, 1e-9):g}.')
+            perhaps = f', here perhaps {1 / self.imbalance:g}' if self.imbalance > 0 else ''
+            raise DataError(f'{name} got imbalance={self.imbalance:g}; it is a factor n_max / '
+                            f'n_min of at least 1{perhaps}.')
         if self.profile not in (*PROFILES, 'as-is'):
             raise DataError(f"{name} got profile='{self.profile}'; known: "
                             f"{', '.join(PROFILES)}, as-is.")
@@ -175,8 +176,8 @@ class LongTailDataset(Dataset):
             raise DataError(f'{name} got selection_seed={self.selection_seed}; give an integer, '
                             "0 for the public code's images.")
         if self.held_out < 0 or (self.split == 'dev' and self.held_out < 1):
-            raise DataError(f"{name} got split='{self.split}' and held_out={self.held_out}; say how "
-                            'many images a class are held out, e.g. held_out=10.')
+            raise DataError(f"{name} got split='{self.split}' and held_out={self.held_out}; say "
+                            'how many images a class are held out, e.g. held_out=10.')
 
     def _select(self, labels: np.ndarray) -> np.ndarray:
         """Positions int64 [N] of the images of this split."""
@@ -206,8 +207,9 @@ class LongTailDataset(Dataset):
         shown = ', '.join(listed[:5]) + (', ...' if len(listed) > 5 else '')
         if not self.skip_bad_images:
             raise DataError(
-                f'{count} of {len(names)} in {self.root} cannot be read: {shown}. Replace or remove '
-                'what is listed, or go on without: skip_bad_images=True (--skip-bad-images).')
+                f'{count} of {len(names)} in {self.root} cannot be read: {shown}. Replace or '
+                'remove what is listed, or go on without: skip_bad_images=True '
+                '(--skip-bad-images).')
         warnings.warn(f'{type(self).__name__} goes on without {count} of {len(names)}: {shown}.',
                       stacklevel=3)
         good = np.ones(len(names), dtype=bool)
@@ -227,10 +229,10 @@ class LongTailDataset(Dataset):
             return
         shown = ', '.join(f"'{name}'" for name in empty[:5]) + (', ...' if len(empty) > 5 else '')
         if self.split == 'train' or len(empty) == len(counts):
-            raise DataError(f"{type(self).__name__}: class {shown} has no usable {self.split} image in "
-                            f'{self.root}. Add images, or remove the class.')
-        warnings.warn(f"{type(self).__name__}: class {shown} has no {self.split} image, so its accuracy "
-                      'will be missing.', stacklevel=3)
+            raise DataError(f'{type(self).__name__}: class {shown} has no usable {self.split} '
+                            f'image in {self.root}. Add images, or remove the class.')
+        warnings.warn(f'{type(self).__name__}: class {shown} has no {self.split} image, so its '
+                      'accuracy will be missing.', stacklevel=3)
 
 
 @FUNCTIONS.register_module()

@@ -42,13 +42,13 @@ class CIFARLT(ImageFileDataset):
             return self._scan_release(part)
         names = self.classes or subfolders(tree)
         if len(names) != self.num_classes:
-            raise DataError(f'{type(self).__name__} has {self.num_classes} classes, but {tree} holds '
-                            f'{len(names)} class folders. Check root, or use FolderLT.')
+            raise DataError(f'{type(self).__name__} has {self.num_classes} classes, but {tree} '
+                            f'holds {len(names)} class folders. Check root, or use FolderLT.')
         folder = os.path.join(self.root, part)
         absent = sorted(set(names) - set(subfolders(folder))) if os.path.isdir(folder) else names
         if absent:
-            raise DataError(f"{folder} lacks the class folder '{absent[0]}'. Complete the tree, or point "
-                            'root at the official release.')
+            raise DataError(f"{folder} lacks the class folder '{absent[0]}'. Complete the tree, or "
+                            'point root at the official release.')
         return names, self.scan_tree(folder, names)
 
     def _scan_release(self, part: str) -> tuple[list[str], np.ndarray]:

@@ -19,7 +19,8 @@ class DigitsLT(LongTailDataset):
     The test set is balanced: 50 images a class, drawn once with seed 0. The other 1,297, 124 to 133
     a class, are the training pool that is cut to a long tail.
 
-    Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI repository, 1998 (its test part).
+    Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI repository, 1998: the
+    test part of it.
 
     Args:
         root: unused, the images come with scikit-learn.

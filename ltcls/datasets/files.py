@@ -83,7 +83,7 @@ def subfolders(folder: str | Path) -> list[str]:
 
 
 def walk(folder: str, prefix: str, ignored: list[str]) -> Iterator[str]:
-    """Paths of the images below a folder, `prefix` before each, sorted by name; others to `ignored`."""
+    """Sorted paths of the images below a folder, each with `prefix`; the rest goes to `ignored`."""
     with os.scandir(folder) as entries:
         found = sorted((e.name, e.is_dir()) for e in entries if not e.name.startswith('.'))
     for name, is_folder in found:
@@ -112,7 +112,8 @@ class ImageFileDataset(LongTailDataset):
 
     def __init__(self, *, in_memory: bool = False, verify: str = 'header', **arguments):
         if verify not in ('header', 'full', 'none'):
-            raise DataError(f"{type(self).__name__} got verify='{verify}'; known: header, full, none.")
+            raise DataError(f"{type(self).__name__} got verify='{verify}'; known: header, full, "
+                            'none.')
         self.in_memory = in_memory
         self.verify = verify
         self.folder = ''
@@ -137,12 +138,12 @@ class ImageFileDataset(LongTailDataset):
             if name in present:
                 paths.extend(walk(path, f'{name}/', ignored))
                 if len(paths) == before:
-                    raise DataError(f'The class folder {path} holds no image. Add images, or remove '
-                                    'the folder.')
+                    raise DataError(f'The class folder {path} holds no image. Add images, or '
+                                    'remove the folder.')
             sizes.append(len(paths) - before)
         if ignored:
-            warnings.warn(f'{folder}: {len(ignored)} files are ignored because their names do not end '
-                          f'like an image, for example {ignored[0]}.', stacklevel=5)
+            warnings.warn(f'{folder}: {len(ignored)} files are ignored because their names do not '
+                          f'end like an image, for example {ignored[0]}.', stacklevel=5)
         self.folder = folder
         self.paths = pack(paths)
         return np.repeat(np.arange(len(classes)), sizes)
@@ -188,8 +189,8 @@ class ImageFileDataset(LongTailDataset):
         try:
             return read_rgb(self.path(index))
         except Exception as error:
-            raise DataError(f'{self.path(index)} cannot be read ({reason(error)}). Replace or remove it; '
-                            "verify='full' finds such files before training.") from None
+            raise DataError(f'{self.path(index)} cannot be read ({reason(error)}). Replace or '
+                            "remove it; verify='full' finds such files early.") from None
 
     def identities(self) -> list[str]:
         return [os.fsdecode(path) for path in self.paths]

@@ -19,10 +19,11 @@ COLUMNS = ('path', 'label', 'split')
 class FolderLT(ImageFileDataset):
     """Images in class folders, or listed in a CSV file.
 
-    Folders: root/train/<class>/..., root/test/<class>/... and perhaps root/val; or root/<class>/...,
-    from which test images are drawn class by class. A CSV has the columns path (relative to root),
-    label (a name or a number) and split (train, val or test). Folders in alphabetical order, and
-    labels of a CSV in alphabetical or numerical order, are the classes, unless `classes` says else.
+    Folders: root/train/<class>/..., root/test/<class>/... and perhaps root/val; or
+    root/<class>/..., from which test images are drawn class by class. A CSV has the columns path
+    (relative to root), label (a name or a number) and split (train, val or test). The classes are
+    the training folders in alphabetical order, or the training labels in alphabetical or numerical
+    order, unless `classes` says else.
 
     Args:
         root: folder of the images; with `csv`, its own folder by default.
@@ -41,12 +42,14 @@ class FolderLT(ImageFileDataset):
                  test_share: float | None = None, test_per_class: int | None = None,
                  split_seed: int = 0, **arguments):
         if root is None and csv is None:
-            raise DataError('FolderLT needs root=, a folder of class folders, or csv=, a list of images.')
+            raise DataError('FolderLT needs root=, a folder of class folders, or csv=, a list of '
+                            'images.')
         if test_share is not None and test_per_class is not None:
-            raise DataError(f'FolderLT got test_share={test_share} and test_per_class={test_per_class}; '
-                            'drop one of them.')
+            raise DataError(f'FolderLT got test_share={test_share} and test_per_class='
+                            f'{test_per_class}; drop one of them.')
         if test_share is not None and not 0 < test_share < 1:
-            raise DataError(f'FolderLT got test_share={test_share}; it lies between 0 and 1, e.g. 0.2.')
+            raise DataError(f'FolderLT got test_share={test_share}; it lies between 0 and 1, e.g. '
+                            '0.2.')
         if test_per_class is not None and test_per_class < 1:
             raise DataError(f'FolderLT got test_per_class={test_per_class}; it is at least 1.')
         self.csv = csv
@@ -64,22 +67,23 @@ class FolderLT(ImageFileDataset):
     def rule(self) -> str:
         if not self.draws_test:
             return super().rule
-        drawn = f'share {self.test_share}' if self.test_share else f'per class {self.test_per_class}'
-        return f'{super().rule}, test {drawn} seed {self.split_seed}'
+        drawn = f'share {self.test_share} per class {self.test_per_class} seed {self.split_seed}'
+        return f'{super().rule}, test {drawn}'
 
     def scan(self) -> tuple[list[str], np.ndarray]:
         if self.csv is not None:
             return self._scan_csv()
         if not os.path.isdir(self.root):
-            raise DataError(f'{os.path.abspath(self.root)} is not a folder. Put the images there as '
-                            'train/<class>/ and test/<class>/, or as <class>/ with test_share=0.2.')
+            raise DataError(f'{os.path.abspath(self.root)} is not a folder. Put the images there '
+                            'as train/<class>/ and test/<class>/, or as <class>/ with '
+                            'test_share=0.2.')
         folders = subfolders(self.root)
         # A folder 'train' that holds images and no folders is a class of that name.
         if 'train' in folders and subfolders(os.path.join(self.root, 'train')):
             return self._scan_split_folders(folders)
         if not folders:
-            raise DataError(f'{os.path.abspath(self.root)} holds no class folders. It needs one folder '
-                            'a class, or train/ and test/ with one folder a class in each.')
+            raise DataError(f'{os.path.abspath(self.root)} holds no class folders. It needs one '
+                            'folder a class, or train/ and test/ with one folder a class in each.')
         classes = self._ordered(folders, self.root)
         return classes, self._draw(self.scan_tree(self.root, classes), classes)
 
@@ -99,16 +103,17 @@ class FolderLT(ImageFileDataset):
         """The class names in label order; every one of `classes` has its folder."""
         absent = sorted(set(self.classes or ()) - set(found))
         if absent:
-            raise DataError(f"classes= names '{absent[0]}', but {folder} has no such folder. Add it, "
-                            'or remove the name.')
+            raise DataError(f"classes= names '{absent[0]}', but {folder} has no such folder. Add "
+                            'it, or remove the name.')
         return self.classes or found
 
     def _draw(self, labels: np.ndarray, classes: list[str]) -> np.ndarray:
         """Keep the training or the test part of a pool without splits."""
         if not self.draws_test:
             if self.split in ('val', 'test'):
-                raise DataError(f"{self.root} has no split '{self.split}'. Say how to draw test images: "
-                                'test_share=0.2 or test_per_class=10, the same for training.')
+                raise DataError(f"{self.root} has no split '{self.split}'. Say how to draw test "
+                                'images: test_share=0.2 or test_per_class=10, the same for '
+                                'training.')
             return labels
         if self.split == 'val':
             raise DataError("FolderLT draws only a test set; use split='test', or held_out with "
@@ -122,20 +127,21 @@ class FolderLT(ImageFileDataset):
     def _scan_csv(self) -> tuple[list[str], np.ndarray]:
         rows = self._read_csv()
         if self.classes is None:
-            # The classes are those of the training rows: a name that is only tested was never learned.
+            # Those of the training lines: a name that is only tested was never learned.
             found = {label for _, _, label, split in rows if split == 'train'}
             numbers = all(label.isdecimal() for label in found)
             self.classes = sorted(found, key=int) if numbers else sorted(found)
         codes = {name: code for code, name in enumerate(self.classes)}
-        if not any(label in codes for _, _, label, _ in rows):     # labels by number, names in classes=
+        if not any(label in codes for _, _, label, _ in rows):
+            # The labels are numbers that count the names in classes=.
             codes = {str(code): code for code in codes.values()}
         part = 'train' if self.split == 'dev' or self.draws_test else self.split
         paths, labels, lines = [], [], {}
         for line, path, label, split in rows:
             if label not in codes:
                 raise DataError(f"{self.csv}, line {line}: label '{label}' is not among the "
-                                f'{len(self.classes)} classes of the training lines, or of classes=. '
-                                'Correct it, or add it there.')
+                                f'{len(self.classes)} classes of the training lines, or of '
+                                'classes=. Correct it, or add it there.')
             if path in lines:
                 raise DataError(f'{self.csv}, line {line}: {path} was already listed in line '
                                 f'{lines[path]}. Remove one of them.')
@@ -144,8 +150,8 @@ class FolderLT(ImageFileDataset):
                 paths.append(path)
                 labels.append(codes[label])
         if not paths:
-            raise DataError(f"{self.csv} lists no image with split '{part}'. Add some, or choose another "
-                            'split.')
+            raise DataError(f"{self.csv} lists no image with split '{part}'. Add some, or choose "
+                            'another split.')
         self.folder = self.root
         self.paths = pack(paths)
         labels = np.asarray(labels, dtype=np.int64)
@@ -154,8 +160,8 @@ class FolderLT(ImageFileDataset):
     def _read_csv(self) -> list[tuple[int, str, str, str]]:
         """Line number, path relative to root, label and split of every line."""
         if not os.path.isfile(self.csv):
-            raise DataError(f'{os.path.abspath(self.csv)} does not exist. csv= names a file with the '
-                            f"columns {', '.join(COLUMNS)}.")
+            raise DataError(f'{os.path.abspath(self.csv)} does not exist. csv= names a file with '
+                            f"the columns {', '.join(COLUMNS)}.")
         try:
             with open(self.csv, encoding='utf-8-sig', newline='') as file:
                 return self._read_rows(csv.DictReader(file, skipinitialspace=True))
@@ -169,18 +175,20 @@ class FolderLT(ImageFileDataset):
         absent = [name for name in needed if name not in columns]
         if absent:
             raise DataError(f"{self.csv} lacks the column {', '.join(absent)}: its first line is "
-                            f"'{','.join(columns)}'. It needs {','.join(needed)}, separated by commas.")
+                            f"'{','.join(columns)}'. It needs {','.join(needed)}, separated by "
+                            'commas.')
         if self.draws_test and 'split' in columns:
-            raise DataError(f'{self.csv} has a column split, so nothing is drawn: drop test_share and '
-                            'test_per_class, or the column.')
+            raise DataError(f'{self.csv} has a column split, so nothing is drawn: drop test_share '
+                            'and test_per_class, or the column.')
         rows = []
         for row in reader:
             path, label, split = ((row.get(name) or '').strip() for name in COLUMNS)
             if self.draws_test:
                 split = 'train'
             if not path or not label or split not in ('train', 'val', 'test'):
-                raise DataError(f"{self.csv}, line {reader.line_num}: path '{path}', label '{label}', "
-                                f"split '{split}'; each is needed, split as train, val or test.")
+                raise DataError(f"{self.csv}, line {reader.line_num}: path '{path}', label "
+                                f"'{label}', split '{split}'; each is needed, split as train, val "
+                                'or test.')
             rows.append((reader.line_num, self._relative(path), label, split))
         return rows
 

@@ -73,8 +73,8 @@ def hold_out(groups: list[np.ndarray], per_class: int, seed: int = 0
     held, rest = [], []
     for label, group in enumerate(groups):
         if len(group) <= per_class:
-            raise ValueError(f'held_out={per_class} takes all {len(group)} images of class {label}; '
-                             'lower it or add images.')
+            raise ValueError(f'held_out={per_class} takes all {len(group)} images of class '
+                             f'{label}; lower it or add images.')
         shuffled = group.copy()
         generator.shuffle(shuffled)
         held.append(shuffled[:per_class])

@@ -19,7 +19,8 @@ TORCHVISION = (
     'RandomPhotometricDistort', 'RandomPosterize', 'RandomResize', 'RandomResizedCrop',
     'RandomRotation', 'RandomShortestSize', 'RandomSolarize', 'RandomVerticalFlip', 'Resize',
     'ScaleJitter', 'ToDtype', 'ToImage', 'TrivialAugmentWide')
-TENSOR_ONLY = ('RandomErasing', 'Normalize', 'GaussianNoise', 'ToDtype')   # skip or refuse PIL images
+# These skip or refuse PIL images.
+TENSOR_ONLY = ('RandomErasing', 'Normalize', 'GaussianNoise', 'ToDtype')
 
 
 def _translate(key: str, value):
@@ -32,8 +33,12 @@ def _translate(key: str, value):
     if key == 'dtype' and isinstance(value, str):
         return getattr(torch, value)
     if key == 'transforms':
-        return [TRANSFORMS.build(config) if isinstance(config, dict) else config for config in value]
+        return [_build(config) for config in value]
     return value
+
+
+def _build(config) -> Callable:
+    return TRANSFORMS.build(config) if isinstance(config, dict) else config
 
 
 def _builder(name: str) -> Callable:
@@ -41,7 +46,8 @@ def _builder(name: str) -> Callable:
         from torchvision.transforms import v2
         if not hasattr(v2, name):
             raise ValueError(f"This torchvision has no transform '{name}'; install a newer one.")
-        return getattr(v2, name)(**{key: _translate(key, value) for key, value in arguments.items()})
+        arguments = {key: _translate(key, value) for key, value in arguments.items()}
+        return getattr(v2, name)(**arguments)
 
     # What `ltcls list` and a clash of names shall show as the origin.
     build.__name__ = build.__qualname__ = name
@@ -59,8 +65,8 @@ class Cutout:
     """A square hole centred anywhere on the image, cut off at its border.
 
     DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, 2017.
-    torchvision's `RandomErasing` keeps its rectangle inside the image; here it erases an image that
-    was padded by half a hole, which is then cropped: the square's centre falls on every pixel alike.
+    torchvision's `RandomErasing` keeps its rectangle inside the image. Here it erases an image that
+    was padded by half a hole, which is then cropped: every pixel is the centre equally often.
 
     Args:
         length: side of the square in pixels.
@@ -70,7 +76,7 @@ class Cutout:
 
     def __init__(self, length: int = 16, num_holes: int = 1, value: float = 0):
         if length < 1:
-            raise ValueError(f'Cutout got length={length}; the side of the hole is at least 1 pixel.')
+            raise ValueError(f'Cutout got length={length}; the side of the hole is at least 1.')
         self.length = length
         self.num_holes = num_holes
         self.value = value
@@ -112,7 +118,7 @@ def build_pipeline(configs: Sequence) -> Callable | None:
         if name in TENSOR_ONLY and not converted:
             steps.append(to_tensor)
             converted = True
-        steps.append(TRANSFORMS.build(config) if isinstance(config, dict) else config)
+        steps.append(_build(config))
     return Pipeline(steps)
 
 

@@ -25,7 +25,10 @@ def setup_distributed(launcher: str = 'none'):
             os.environ.setdefault('OMP_NUM_THREADS', '1')
     try:
         yield
+        if started:
+            # A group that ends on one rank earlier than on another makes the other abort. After an
+            # error there is nobody to wait for: the other ranks may be anywhere.
+            barrier()
     finally:
         if started:
-            barrier()
             torch.distributed.destroy_process_group()

@@ -1,6 +1,7 @@
 """A rehearsal of any config on a few random images, for data that is not on this machine."""
 
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import get_world_size
 
 from ltcls.registry import DATASETS
 
@@ -22,9 +23,10 @@ def shrink(cfg: Config) -> None:
         dataset = loader.dataset
         cls = DATASETS.get(dataset.type)
         pipeline = dataset.get('pipeline') or []
+        images = batches * loader.batch_size * get_world_size()
         loader.dataset = ConfigDict(
             type='RandomImages', num_classes=cfg.data_preprocessor.num_classes,
-            num_images=batches * loader.batch_size,
+            num_images=images, length=images,
             size=getattr(cls, 'image_size', None) or PHOTO_SIZE,
             channels=len(cfg.data_preprocessor.mean), pipeline=pipeline)
         sampler = loader.get('sampler')

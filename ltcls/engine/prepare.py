@@ -10,6 +10,8 @@ from typing import Callable
 
 from mmengine import registry as mmengine_registry
 from mmengine.config import Config
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch.utils.data import DataLoader
 
 from ltcls import registry
 from ltcls.engine.configs import find_config
@@ -17,6 +19,13 @@ from ltcls.engine.configs import find_config
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # Where a run is stored and what it was continued from do not make it another experiment.
 NOT_THE_EXPERIMENT = ('work_dir', 'resume', 'load_from', 'launcher', 'log_level', 'visualizer')
+TOP_LEVEL = {*inspect.signature(Runner.__init__).parameters, 'init_from', 'find_unused_parameters',
+             'sync_bn', 'custom_imports'} - {'self', 'cfg'}
+TRAIN_ARGUMENTS = {*inspect.signature(EpochBasedTrainLoop.__init__).parameters} - {
+    'self', 'runner', 'dataloader'}
+# The last three are mmengine's.
+LOADER_ARGUMENTS = {*inspect.signature(DataLoader.__init__).parameters,
+                    'num_batch_per_epoch', 'disable_subprocess_warning', 'diff_rank_seed'} - {'self'}
 
 
 @dataclass
@@ -51,6 +60,7 @@ def load_config(config: str | Path, options: Options) -> Config:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f'{path} is not a readable config: {reason}') from error
     if options.cfg_options:
+        _check_option_names(options.cfg_options, cfg)
         cfg.merge_from_dict(options.cfg_options)
     if options.seed is not None:
         cfg.merge_from_dict({'randomness.seed': options.seed})
@@ -64,10 +74,10 @@ def load_config(config: str | Path, options: Options) -> Config:
     cfg.setdefault('test_cfg', dict())
     # The log is ours (TrainingLogHook); mmengine's own narration stays in the log file's warnings.
     cfg.setdefault('log_level', 'WARNING')
+    check_config(cfg)
     if options.dry_run:
         from ltcls.engine.dry_run import shrink
         shrink(cfg)
-    check_config(cfg)
     return cfg
 
 
@@ -93,13 +103,40 @@ def check_config(cfg: Config) -> None:
     Raises:
         ValueError: one line with the config key and the remedy.
     """
+    for name in cfg:
+        _check_name(name, cfg, TOP_LEVEL, strict=False)
     for name in ('model', 'data_preprocessor', 'train_dataloader', 'optim_wrapper', 'train_cfg',
                  'test_dataloader', 'test_evaluator'):
         if cfg.get(name) is None:
             raise ValueError(f"The config has no '{name}': inherit it from a config in _base_/.")
     _check_values(cfg._cfg_dict.to_dict(), '')
+    epochs = cfg.train_cfg.get('max_epochs')
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 0:
+        raise ValueError(f'train_cfg.max_epochs={epochs!r} must be a number of epochs, 0 to '
+                         'initialise and test.')
+    for name in cfg.train_cfg:
+        if name not in ('type', 'by_epoch'):
+            _check_argument('train_cfg', 'training', name, TRAIN_ARGUMENTS)
+    for key in LOADERS:
+        for name in cfg.get(key) or ():
+            _check_argument(key, 'a data loader', name, LOADER_ARGUMENTS)
     for key, node, table in _components(cfg):
         _check_component(key, node, table)
+
+
+def _check_option_names(cfg_options: dict, cfg: Config) -> None:
+    """A top-level key that no config has would be set and never be read."""
+    for option in cfg_options:
+        _check_name(option.split('.')[0], cfg, TOP_LEVEL | set(cfg), strict=True)
+
+
+def _check_name(name: str, cfg: Config, known: set[str], strict: bool) -> None:
+    if name in known or name == 'filename':
+        return
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6 if strict else 0.85)
+    if near or strict:
+        hint = f" Did you mean '{near[0]}'?" if near else f" There are {', '.join(sorted(cfg))}."
+        raise ValueError(f"The config has no key '{name}'.{hint}")
 
 
 def _components(cfg: Config):
@@ -155,11 +192,17 @@ def _check_component(key: str, node, table) -> None:
     # What the engine adds, and what the registry itself reads.
     free = {'type', 'priority', '_scope_', 'init_cfg', 'paramwise_cfg', 'constructor'}
     for argument in node:
-        if argument not in accepted and argument not in free:
-            near = difflib.get_close_matches(argument, accepted, n=1, cutoff=0.6)
-            hint = f" Did you mean '{near[0]}'?" if near else \
-                f" It takes: {', '.join(sorted(accepted)) or 'nothing'}."
-            raise ValueError(f"{key}: {name} has no argument '{argument}'.{hint}")
+        if argument not in free:
+            _check_argument(key, name, argument, accepted)
+
+
+def _check_argument(key: str, name: str, argument: str, accepted: set[str]) -> None:
+    if argument in accepted:
+        return
+    near = difflib.get_close_matches(argument, accepted, n=1, cutoff=0.6)
+    hint = (f" Did you mean '{near[0]}'?" if near
+            else f" It takes: {', '.join(sorted(accepted)) or 'nothing'}.")
+    raise ValueError(f"{key}: {name} has no argument '{argument}'.{hint}")
 
 
 def _suggest(name: str, table) -> str:

@@ -21,30 +21,37 @@ def run(config: str | Path, options: Options) -> dict:
     options but the folder apply to every stage.
 
     Raises:
-        ValueError: a finished run in the folder that was made with another config.
+        ValueError: a run in the folder that was made with another config, or that is half done
+            while `options.resume` does not ask for its rest.
     """
     check_all(config, options)
     return _run(config, options, resume=options.resume)
 
 
-def stages(config: str | Path, options: Options) -> list[tuple[Path, Config]]:
-    """Config files and complete configs of a recipe, the first stage first."""
-    path = find_config(config)
+def stages(config: str | Path, options: Options,
+           later: tuple[Path, ...] = ()) -> list[tuple[Path, Config]]:
+    """Config files and complete configs of a recipe, the first stage first.
+
+    Args:
+        later: the stages that have led here, last first.
+    """
+    path = find_config(config).resolve()
+    if path in later:
+        raise ValueError(f'{path}: init_from leads back to this config itself.')
     cfg = load_config(path, options)
     if cfg.get('init_from') is None:
         return [(path, cfg)]
     earlier = earlier_config(path, cfg)
     below = replace(options, work_dir=Path(cfg.work_dir).parent / earlier.stem)
-    found = stages(earlier, below)
-    if path in [p for p, _ in found]:
-        raise ValueError(f'{path}: init_from leads back to this config itself.')
-    return [*found, (path, cfg)]
+    return [*stages(earlier, below, (*later, path)), (path, cfg)]
 
 
 def check_all(config: str | Path, options: Options) -> None:
     """Check every stage before the first one trains."""
-    for path, cfg in stages(config, options):
-        _differs_from_stored(path, cfg)
+    found = stages(config, options)
+    for _, cfg in found[:-1]:
+        _check_folder(cfg, resume=True)
+    _check_folder(found[-1][1], options.resume)
 
 
 def earlier_config(path: Path, cfg: Config) -> Path:
@@ -56,14 +63,22 @@ def earlier_config(path: Path, cfg: Config) -> Path:
     return find_config(Path(name).stem if '/' in name else name)
 
 
-def _differs_from_stored(path: Path, cfg: Config) -> None:
-    if finished_checkpoint(cfg.work_dir, cfg.train_cfg.max_epochs) is None:
+def _check_folder(cfg: Config, resume: bool | str) -> None:
+    """A folder with checkpoints must hold a run of this config: finished, or to be resumed."""
+    work_dir, epochs = Path(cfg.work_dir), cfg.train_cfg.max_epochs
+    finished = finished_checkpoint(work_dir, epochs) is not None
+    newest = latest_checkpoint(work_dir)
+    if newest is None or isinstance(resume, str) and not finished:
         return
-    stored = read_stored_config(cfg.work_dir)
+    stored = read_stored_config(work_dir)
     difference = stored and first_difference(stored, plain_config(cfg))
     if difference:
-        raise ValueError(f'{cfg.work_dir} holds a finished run of another config: they differ in '
-                         f'{difference}. Choose another folder with --work-dir.')
+        raise ValueError(f"{work_dir} holds {'a finished' if finished else 'an unfinished'} run of "
+                         f'another config: they differ in {difference}. Choose another folder '
+                         'with --work-dir.')
+    if not finished and not resume:
+        raise ValueError(f'{work_dir} holds an unfinished run, {newest.name} of {epochs} epochs: '
+                         'continue it with --resume, or choose another folder with --work-dir.')
 
 
 def _run(config: str | Path, options: Options, resume: bool | str) -> dict:

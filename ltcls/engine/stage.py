@@ -1,5 +1,7 @@
 """One stage: build the runner, train, test, write the record and the pictures."""
 
+import copy
+import itertools
 import json
 import logging
 import os
@@ -9,13 +11,16 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from ltcls.compat import load_from_disk
 from ltcls.engine.checkpoint import load_init
 from ltcls.engine.prepare import Options, plain_config
 from ltcls.evaluation.record import build_record, read_log, write_record
 
 CONFIG_NAME = 'config.json'
+_runners = itertools.count()
 
 
 def announce(line: str) -> None:
@@ -26,11 +31,28 @@ def announce(line: str) -> None:
 
 def build_runner(cfg: Config) -> Runner:
     """mmengine's Runner, quiet on the terminal, with its log file open for our own lines."""
+    cfg = copy.deepcopy(cfg)
+    cfg.param_scheduler = active_schedulers(cfg)
+    # mmengine keeps log and message hub by this name, also beyond the life of a runner.
+    cfg.experiment_name = f'{Path(cfg.work_dir).name}_{os.getpid()}_{next(_runners)}'
     runner = Runner.from_cfg(cfg)
     for handler in runner.logger.handlers:
+        # mmengine warns of its own use of its own old names at every start.
+        handler.addFilter(lambda line: 'FileClient' not in line.getMessage()
+                          and 'HardDiskBackend' not in line.getMessage())
         if isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.INFO)
     return runner
+
+
+def active_schedulers(cfg: Config) -> list[dict] | None:
+    """The schedulers that begin before the last epoch; mmengine refuses to build the others."""
+    schedulers = cfg.get('param_scheduler') or []
+    schedulers = schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]
+    last = cfg.train_cfg.max_epochs
+    return [scheduler for scheduler in schedulers
+            if last and (scheduler.get('begin', 0) < last or not scheduler.get('by_epoch', True))
+            ] or None
 
 
 def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = None,
@@ -48,12 +70,14 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
     if checkpoint is not None:
         announce(f'continuing from {checkpoint.name}')
     elif init is not None:
-        announce(load_init(runner.model, init))
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        announce(load_init(model, init))
     runner.train()
     if cfg.train_cfg.max_epochs == 0 and checkpoint is None:
         runner.save_checkpoint(str(work_dir), 'epoch_0.pth', meta=dict(epoch=0, iter=0))
     runner.test()
-    record = finish_record(runner, path, cfg, options, wall_time=time.time() - started)
+    record = finish_record(runner, path, cfg, options, wall_time=time.time() - started,
+                           epoch=cfg.train_cfg.max_epochs, seed=runner.seed)
     report(options, record, work_dir)
     return record
 
@@ -62,9 +86,11 @@ def test_checkpoint(path: Path, cfg: Config, checkpoint: Path, options: Options)
     """Test a checkpoint with a config; writes evaluation.json and the pictures to the work_dir."""
     started = time.time()
     cfg.load_from = str(checkpoint)
+    trained = load_from_disk(str(checkpoint), map_location='cpu').get('meta', {})
     runner = build_runner(cfg)
     runner.test()
-    record = finish_record(runner, path, cfg, options, wall_time=time.time() - started)
+    record = finish_record(runner, path, cfg, options, wall_time=time.time() - started,
+                           epoch=trained.get('epoch'), seed=trained.get('seed'))
     report(options, record, Path(cfg.work_dir))
     return record
 
@@ -94,9 +120,12 @@ def read_stored_config(work_dir: str | Path) -> dict | None:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
-def finish_record(runner: Runner, path: Path, cfg: Config, options: Options,
-                  wall_time: float) -> dict:
-    """The metric's record, completed by what only the engine knows, written to evaluation.json."""
+def finish_record(runner: Runner, path: Path, cfg: Config, options: Options, wall_time: float,
+                  epoch: int | None, seed: int | None) -> dict:
+    """The metric's record, completed by what only the engine knows, written to evaluation.json.
+
+    `epoch` and `seed` are those of the weights that were tested.
+    """
     metrics = [m for m in runner.test_loop.evaluator.metrics if hasattr(m, 'record')]
     if not metrics:
         raise ValueError('test_evaluator has no metric that makes a record: add ShotAccuracy.')
@@ -108,9 +137,9 @@ def finish_record(runner: Runner, path: Path, cfg: Config, options: Options,
         metrics[0].record,
         name=path.stem,
         config=plain_config(cfg),
-        seed=runner.seed,
+        seed=seed,
         fingerprints=fingerprints(runner),
-        epoch=cfg.train_cfg.max_epochs,
+        epoch=epoch,
         best=best_epoch(log),
         command=options.command,
         wall_time=round(wall_time, 1),

@@ -55,7 +55,7 @@ class TrainingLogHook(Hook):
             self.progress = _progress_bar()
             self.task = self.progress.add_task(
                 'train', total=runner.max_iters, completed=runner.iter, epoch=runner.epoch + 1,
-                epochs=runner.max_epochs, loss=float('nan'), lr=float('nan'), speed=0.0)
+                epochs=runner.max_epochs, state='starting')
             self.progress.start()
 
     def before_train_epoch(self, runner) -> None:
@@ -69,9 +69,10 @@ class TrainingLogHook(Hook):
         if self.progress is None:
             return
         values = {}
-        if (batch_idx + 1) % self.interval == 0:
-            values = dict(loss=float(self.losses[-1]), lr=_learning_rate(runner),
-                          speed=self.images / (time.time() - self.epoch_started))
+        if batch_idx == 0 or (batch_idx + 1) % self.interval == 0:
+            speed = self.images / (time.time() - self.epoch_started)
+            values = dict(state=f'loss {float(self.losses[-1]):.4f}  '
+                                f'lr {_learning_rate(runner):.1e}  {speed:.0f} images/s')
         self.progress.update(self.task, completed=runner.iter + 1, epoch=runner.epoch + 1, **values)
 
     def after_train_epoch(self, runner) -> None:
@@ -128,8 +129,10 @@ class TrainingLogHook(Hook):
 def say(runner, line: str, progress=None) -> None:
     """A line for the terminal and the log file, from the first rank only."""
     if is_main_process():
-        print_line = progress.console.print if progress is not None else print
-        print_line(line, **({'highlight': False} if progress is not None else {'flush': True}))
+        if progress is not None:
+            progress.console.print(line, highlight=False, soft_wrap=True)
+        else:
+            print(line, flush=True)
         runner.logger.info(line)
 
 
@@ -150,11 +153,10 @@ def _clock(seconds: float) -> str:
 
 def _progress_bar():
     from rich import progress
+    # One line of 80 columns.
     return progress.Progress(
         progress.TextColumn('epoch {task.fields[epoch]}/{task.fields[epochs]}'),
-        progress.BarColumn(),
-        progress.TextColumn('iteration {task.completed:.0f}/{task.total:.0f}  '
-                            'loss {task.fields[loss]:.4f}  lr {task.fields[lr]:.2e}  '
-                            '{task.fields[speed]:.0f} images/s'),
-        progress.TimeElapsedColumn(), progress.TextColumn('left'),
-        progress.TimeRemainingColumn(), refresh_per_second=4)
+        progress.BarColumn(bar_width=8),
+        progress.TextColumn('{task.completed:.0f}/{task.total:.0f}  {task.fields[state]}'),
+        progress.TextColumn('left'), progress.TimeRemainingColumn(compact=True),
+        refresh_per_second=4)

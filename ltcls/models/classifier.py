@@ -44,6 +44,9 @@ class Classifier(BaseModel):
                  data_preprocessor: dict | nn.Module, frozen: Sequence[str] = (),
                  frozen_bn: str = 'eval', precision: str | None = None,
                  channels_last: bool = False, init_cfg: dict | None = None):
+        # mmengine would look it up in its own registry, unless a runner has set the default scope.
+        if isinstance(data_preprocessor, dict):
+            data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if precision not in PRECISIONS:
             raise ValueError(f"model.precision='{precision}' must be None or 'bfloat16'; for "

@@ -17,7 +17,12 @@ class DistributedClassifier(MMDistributedDataParallel):
             device_ids = None
         known = inspect.signature(DistributedDataParallel.__init__).parameters
         name = 'forward_sync_buffers' if 'forward_sync_buffers' in known else 'broadcast_buffers'
+        # A stage of zero epochs may have nothing that trains, which torch refuses to wrap.
+        first = next(module.parameters())
+        idle = not any(parameter.requires_grad for parameter in module.parameters())
+        first.requires_grad_(idle or first.requires_grad)
         super().__init__(module, device_ids=device_ids, **{name: broadcast_buffers}, **kwargs)
+        first.requires_grad_(first.requires_grad and not idle)
 
     def __getattr__(self, name: str):
         """Attributes of the classifier, so that hooks need not know the wrapper."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ltcls.datasets import CIFAR10LT, CIFAR100LT, DataError
+from ltcls.datasets import CIFAR10LT, CIFAR100LT, DataError, FolderLT
 
 NAMES = ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck']
 PER_CLASS = 20
@@ -33,7 +33,7 @@ def release(tmp_path, monkeypatch):
 
 @pytest.fixture(scope='module')
 def tree(tmp_path_factory):
-    """train/ and test/ with ten class folders of lossless images; pixel 0 is class, number, part."""
+    """Ten class folders of lossless images each; their first pixel is class, number, part."""
     root = tmp_path_factory.mktemp('tree')
     for part, per_class in [('train', PER_CLASS), ('test', 2)]:
         for label, name in enumerate(NAMES):
@@ -71,8 +71,33 @@ def test_the_release_has_its_own_test_set(release):
     assert data.identities()[:2] == ['test/0', 'test/1']
 
 
+@pytest.mark.parametrize('dataset, factor, held_out, total', [
+    (CIFAR10LT, 200, 0, 11203), (CIFAR10LT, 100, 0, 12406), (CIFAR10LT, 100, 10, 12380),
+    (CIFAR10LT, None, 10, 49900), (CIFAR100LT, 200, 0, 9502), (CIFAR100LT, 100, 0, 10847),
+    (CIFAR100LT, 100, 10, 10626), (CIFAR100LT, None, 10, 49000),
+])
+def test_sets_of_full_size_have_the_published_totals(monkeypatch, dataset, factor, held_out, total):
+    class Black:
+        """50,000 images, one pixel in memory."""
+
+        def __init__(self, root, train):
+            self.classes = [f'{label:02d}' for label in range(dataset.num_classes)]
+            self.data = np.broadcast_to(np.zeros(1, dtype=np.uint8), (50000, 32, 32, 3))
+            self.targets = list(range(dataset.num_classes)) * (50000 // dataset.num_classes)
+
+    monkeypatch.setattr(f'torchvision.datasets.{dataset.release}', Black)
+    train = dataset(root='unused', imbalance=factor, held_out=held_out)
+    assert (len(train), sum(train.class_counts)) == (total, total)
+    assert train.images.shape == (total, 3, 32, 32)
+    if held_out:
+        dev = dataset(root='unused', split='dev', imbalance=factor, held_out=held_out)
+        assert dev.class_counts == [10] * dataset.num_classes
+        assert not set(dev.positions) & set(train.positions)
+
+
 def test_an_absent_release_names_the_path_and_the_remedy(tmp_path):
-    with pytest.raises(DataError, match='CIFAR10 was not found in .*nowhere.*Unpack https://') as caught:
+    message = 'CIFAR10 was not found in .*nowhere.*Unpack https://'
+    with pytest.raises(DataError, match=message) as caught:
         CIFAR10LT(root=str(tmp_path / 'nowhere'), download=False)
     assert '\n' not in str(caught.value)
 
@@ -103,7 +128,8 @@ def test_the_test_tree_stays_balanced(tree):
 
 
 def test_tree_and_release_keep_the_same_ranks_of_each_class(tree, release):
-    files, official = CIFAR10LT(root=str(tree), imbalance=10), CIFAR10LT(root=str(release), imbalance=10)
+    files = CIFAR10LT(root=str(tree), imbalance=10)
+    official = CIFAR10LT(root=str(release), imbalance=10)
     assert (files.positions % PER_CLASS).tolist() == (official.positions // 10).tolist()
 
 
@@ -161,18 +187,18 @@ def unpack(archive, target, wanted):
 
 @pytest.fixture(scope='module')
 def real_cifar10(tmp_path_factory):
+    """The first 500 training and 100 test images of every class."""
     return unpack('cifar10_jpg.tar.gz', tmp_path_factory.mktemp('cifar10'),
-                  lambda part, file: part == 'train' or file < '0100')
+                  lambda part, file: file < ('0500' if part == 'train' else '0100'))
 
 
-def test_real_cifar10_lt_has_the_published_counts_and_readable_images(real_cifar10):
+def test_real_images_are_cut_by_the_rule_and_read(real_cifar10):
     train = CIFAR10LT(root=real_cifar10, imbalance=100)
-    assert (len(train), train.metainfo['classes']) == (12406, NAMES)
-    assert train.class_counts == [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
-    assert train.images.shape == (12406, 3, 32, 32)
-    # The oracle of the selection: ranks inside the first and the last class.
-    assert (train.positions[:5]).tolist() == [398, 3833, 4836, 4572, 636]
-    assert (train.positions[-50:-45] - 45000).tolist() == [2204, 3816, 2206, 2507, 1926]
+    assert train.metainfo == dict(classes=NAMES,
+                                  class_counts=[500, 299, 179, 107, 64, 38, 23, 13, 8, 5])
+    # The oracle of the selection for classes of 500: ranks inside the first and the second class.
+    assert train.identities()[:3] == [f'airplane/{rank:04d}.jpg' for rank in (90, 254, 283)]
+    assert train.identities()[500:503] == [f'automobile/{rank:04d}.jpg' for rank in (277, 307, 436)]
     # The mean pixel that everybody normalises with, over 1,000 of the test images.
     test = CIFAR10LT(root=real_cifar10, split='test')
     assert test.class_counts == [100] * 10
@@ -180,14 +206,16 @@ def test_real_cifar10_lt_has_the_published_counts_and_readable_images(real_cifar
     assert torch.allclose(mean, torch.tensor([0.4914, 0.4822, 0.4465]).double(), atol=0.02)
 
 
-def test_real_images_with_a_held_out_set(real_cifar10):
-    dev = CIFAR10LT(root=real_cifar10, split='dev', held_out=10)
-    train = CIFAR10LT(root=real_cifar10, imbalance=200, held_out=10)
-    assert (len(dev), len(train)) == (100, 11177)
-    assert not set(dev.identities()) & set(train.identities())
+def test_real_images_from_files_are_those_in_memory(real_cifar10):
+    memory = CIFAR10LT(root=real_cifar10, imbalance=100)
+    files = FolderLT(root=real_cifar10, imbalance=100)
+    assert files.fingerprint == memory.fingerprint
+    assert all(torch.equal(files[i]['inputs'], memory[i]['inputs']) for i in range(0, 1000, 97))
 
 
-def test_a_hundred_real_classes_have_the_counts_of_cifar100_lt(tmp_path):
-    root = unpack('tiny100_32_jpg.tar.gz', tmp_path, lambda part, file: part == 'train')
-    train = CIFAR100LT(root=root, imbalance=100)
-    assert (len(train), train.class_counts[0], train.class_counts[-1]) == (10847, 500, 5)
+def test_a_tree_of_a_hundred_real_classes_stands_in_for_cifar100(tmp_path):
+    root = unpack('tiny100_32_jpg.tar.gz', tmp_path,
+                  lambda part, file: part == 'train' and file < '0010')
+    train = CIFAR100LT(root=root, imbalance=10)
+    assert train.class_counts == [int(10 * 10 ** (-c / 99)) for c in range(100)]
+    assert train.images.shape == (len(train), 3, 32, 32)

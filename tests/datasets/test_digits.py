@@ -64,8 +64,9 @@ def test_metainfo_holds_plain_lists():
 
 
 def test_the_fingerprint_tells_selection_seed_factor_and_split_apart():
-    variants = [dict(), dict(imbalance=10), dict(imbalance=20), dict(imbalance=10, selection_seed=1),
-                dict(imbalance=10, selection='mwn'), dict(split='test'),
+    variants = [dict(), dict(imbalance=10), dict(imbalance=20),
+                dict(imbalance=10, selection_seed=1), dict(imbalance=10, selection='mwn'),
+                dict(split='test'),
                 dict(split='dev', held_out=5), dict(held_out=5),
                 dict(imbalance=10, classes=list('abcdefghij'))]
     prints = [DigitsLT(**variant).fingerprint for variant in variants]

@@ -37,9 +37,9 @@ COUNTS_100_AT_200 = [int(n) for n in '''
     3 3 3 3 2 2 2 2'''.split()]
 COUNTS_100_AT_100 = [int(n) for n in '''
     500 477 455 434 415 396 378 361 344 328 314 299 286 273 260 248 237 226 216 206 197 188 179 171
-    163 156 149 142 135 129 123 118 112 107 102 98 93 89 85 81 77 74 70 67 64 61 58 56 53 51 48 46 44
-    42 40 38 36 35 33 32 30 29 27 26 25 24 23 22 21 20 19 18 17 16 15 15 14 13 13 12 12 11 11 10 10 9
-    9 8 8 7 7 7 6 6 6 6 5 5 5 5'''.split()]
+    163 156 149 142 135 129 123 118 112 107 102 98 93 89 85 81 77 74 70 67 64 61 58 56 53 51 48 46
+    44 42 40 38 36 35 33 32 30 29 27 26 25 24 23 22 21 20 19 18 17 16 15 15 14 13 13 12 12 11 11 10
+    10 9 9 8 8 7 7 7 6 6 6 6 5 5 5 5'''.split()]
 
 
 def equal_groups(num_classes, size):
@@ -110,7 +110,8 @@ def test_a_factor_above_the_head_is_an_error_that_names_the_class():
      [2204, 3816, 2206, 2507, 1926]),
     (100, 500, [90, 254, 283, 445, 461], [277, 307, 436, 88, 261], [348, 153, 363, 361, 299]),
 ])
-def test_the_default_rule_draws_the_images_of_the_public_code(num_classes, size, first, second, last):
+def test_the_default_rule_draws_the_images_of_the_public_code(num_classes, size, first, second,
+                                                              last):
     groups = equal_groups(num_classes, size)
     drawn = select_ldam(groups, [5] * num_classes)
     drawn_ranks = ranks(drawn, groups).reshape(num_classes, 5).tolist()

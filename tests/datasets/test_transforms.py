@@ -65,8 +65,8 @@ def test_the_hole_is_a_square_cut_off_at_the_border():
 
 
 def test_the_centre_of_the_hole_is_uniform_over_the_pixels():
-    # Along one axis of 6 pixels a hole of 4 around centre y covers y - 2 .. y + 1, so that pixel x
-    # is covered by the centres x - 1 .. x + 2 inside the image: 3, 4, 4, 4, 3, 2 of 6, hence per axis:
+    # Along one axis of 6 pixels a hole of 4 around centre y covers y - 2 .. y + 1. So pixel x is
+    # covered by those of the centres x - 1 .. x + 2 that lie inside the image.
     covered = torch.tensor([3, 4, 4, 4, 3, 2], dtype=torch.float64) / 6
     share = holes(Cutout(length=4), size=6, draws=6000).double().mean(dim=0)
     # Four standard deviations of a share of 6000 draws are at most 0.026.
@@ -82,6 +82,8 @@ def test_cutout_keeps_size_type_and_takes_pil_images():
 
 
 def test_importing_the_data_sets_leaves_torchvision_alone():
-    code = "import sys, ltcls.datasets; print([m for m in ('torchvision', 'sklearn') if m in sys.modules])"
-    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    code = ("import sys, ltcls.datasets; "
+            "print([m for m in ('torchvision', 'sklearn') if m in sys.modules])")
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
+                            check=True)
     assert result.stdout.strip().endswith('[]')

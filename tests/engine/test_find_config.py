@@ -29,7 +29,7 @@ def test_a_file_that_exists_wins_over_a_shipped_name(tmp_path, monkeypatch):
 def test_an_unknown_name_is_an_error_with_the_nearest_names():
     with pytest.raises(FileNotFoundError, match='Did you mean ce_resnet20_digits'):
         find_config('ce_resnet20_digit')
-    with pytest.raises(FileNotFoundError, match="'a/b/ce_resnet20_digts.py'.* Did you mean ce_resnet20"):
+    with pytest.raises(FileNotFoundError, match="'a/b/ce_resnet20_digts.py'.* mean ce_resnet20"):
         find_config('a/b/ce_resnet20_digts.py')
 
 
@@ -41,6 +41,6 @@ def test_a_base_is_no_config_to_run_and_every_name_is_unique():
 
 def test_a_path_cannot_leave_the_folder_of_configs():
     with pytest.raises(FileNotFoundError):
-        find_config('configs/../setup.py'.replace('setup', 'no_such'))
+        find_config('configs/../no_such.py')
     with pytest.raises(FileNotFoundError):
         find_config('ltcls::../setup.py')

@@ -1,0 +1,4 @@
+_base_ = '../ce/ce_resnet20_digits.py'
+
+# Ren et al., NeurIPS 2020, Sec. 3.1: class counts inside the softmax.
+model = dict(loss=dict(type='BalancedSoftmaxLoss'))

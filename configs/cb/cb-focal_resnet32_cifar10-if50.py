@@ -1,0 +1,4 @@
+_base_ = './cb-focal_resnet32_cifar10.py'
+
+train_dataloader = dict(dataset=dict(imbalance=50))
+model = dict(loss=dict(gamma=2.0))

@@ -1,0 +1,3 @@
+_base_ = './ce_resnet32_cifar10-steep.py'
+
+train_dataloader = dict(dataset=dict(imbalance=20))

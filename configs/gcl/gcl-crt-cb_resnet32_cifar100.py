@@ -1,0 +1,4 @@
+_base_ = './gcl-crt-ib_resnet32_cifar100.py'
+
+# Li et al., CVPR 2022, Table 4: class-balanced samples.
+train_dataloader = dict(sampler=dict(type='ClassBalancedSampler'))

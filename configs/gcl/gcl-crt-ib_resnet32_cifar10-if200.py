@@ -1,0 +1,4 @@
+_base_ = './gcl-crt-ib_resnet32_cifar10.py'
+
+init_from = dict(config='gcl_resnet32_cifar10-if200.py')
+train_dataloader = dict(dataset=dict(imbalance=200))

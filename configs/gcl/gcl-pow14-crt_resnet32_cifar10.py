@@ -1,0 +1,5 @@
+_base_ = './gcl-crt_resnet32_cifar10.py'
+
+# Li et al., CVPR 2022, Table 3: power difference, exponent 1/4, stage 2.
+init_from = dict(config='gcl-pow14_resnet32_cifar10.py')
+model = dict(loss=dict(cloud='pow', exponent=0.25))

@@ -1,0 +1,4 @@
+_base_ = '../tau_norm/tau-norm_resnet20_digits.py'
+
+# Li et al., CVPR 2022, Table 5: rows of the cosine classifier, not normalised in full.
+init_from = dict(config='gcl_resnet20_digits')

@@ -1,0 +1,4 @@
+_base_ = './gcl-tau-norm_resnet32_cifar10.py'
+
+init_from = dict(config='gcl_resnet32_cifar10-if50')
+train_dataloader = dict(dataset=dict(imbalance=50))

@@ -1,0 +1,4 @@
+_base_ = '../ce/ce_resnet32_cifar10-steep.py'
+
+# Menon et al., ICLR 2021, Eq. 10: the log prior is added to the logits in training.
+model = dict(loss=dict(type='LogitAdjustedLoss', tau=1.0))

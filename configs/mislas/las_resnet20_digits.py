@@ -1,0 +1,4 @@
+_base_ = '../ce/ce_resnet20_digits.py'
+
+# Label-aware smoothing by itself, in one stage (Zhong et al., CVPR 2021, Sec. 3.2).
+model = dict(loss=dict(type='LabelAwareSmoothingLoss', head=0.3, tail=0.0))

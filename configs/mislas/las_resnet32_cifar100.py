@@ -1,0 +1,4 @@
+_base_ = '../ce/ce_resnet32_cifar100-steep.py'
+
+# Label-aware smoothing by itself, in one stage (Zhong et al., CVPR 2021, Sec. 3.2).
+model = dict(loss=dict(type='LabelAwareSmoothingLoss', head=0.4, tail=0.1))

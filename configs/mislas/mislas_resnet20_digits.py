@@ -1,0 +1,17 @@
+_base_ = [
+    '../_base_/datasets/digits_lt.py',
+    '../_base_/models/resnet20_grey.py',
+    '../_base_/schedules/retrain_10e.py',
+    '../_base_/default_runtime.py',
+]
+
+# Stage 2 (Zhong et al., CVPR 2021, Sec. 3.2-3.3): smoothing by class, scales on a slow classifier.
+init_from = dict(config='ce-mixup_resnet20_digits', parts=['backbone', 'head'])
+train_dataloader = dict(sampler=dict(type='ClassAwareSampler', epoch_length='head'))
+model = dict(
+    frozen=['backbone'],
+    head=dict(type='LWSHead', trainable_fc=True),
+    loss=dict(type='LabelAwareSmoothingLoss', head=0.3, tail=0.0))
+optim_wrapper = dict(
+    paramwise_cfg=dict(
+        custom_keys={'head': dict(lr_mult=0.5), 'head.scales': dict(lr_mult=1.0)}))

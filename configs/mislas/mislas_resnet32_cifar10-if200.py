@@ -1,0 +1,4 @@
+_base_ = './mislas_resnet32_cifar10.py'
+
+init_from = dict(config='mislas-stage1_resnet32_cifar10-if200.py')
+train_dataloader = dict(dataset=dict(imbalance=200))

@@ -1,0 +1,3 @@
+_base_ = './ncm_resnet32_cifar100.py'
+
+init_from = dict(config='ce-mixup_resnet32_cifar100')

@@ -1,0 +1,4 @@
+_base_ = '../ce/ce_resnet32_cifar10-steep.py'
+
+# Kang et al., ICLR 2020, Sec. 3: every class equally often.
+train_dataloader = dict(sampler=dict(type='ClassBalancedSampler'))

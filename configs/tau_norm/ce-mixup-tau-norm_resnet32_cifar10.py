@@ -1,0 +1,3 @@
+_base_ = './tau-norm_resnet32_cifar10.py'
+
+init_from = dict(config='ce-mixup_resnet32_cifar10')

@@ -1,0 +1,4 @@
+_base_ = '../ce/ce_resnet32_cifar10-steep.py'
+
+# Kini et al., NeurIPS 2021: temperatures and shifts together.
+model = dict(loss=dict(type='VSLoss', gamma=0.15, tau=1.25))
