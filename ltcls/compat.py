@@ -73,9 +73,9 @@ def load_from_disk(filename: str, map_location=None):
 def _reason(error: Exception) -> str:
     """The line of torch's explanation that names the fault; the others advise to trust the file."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    named = [line for line in lines if 'UnpicklingError' in line or 'WeightsUnpickler error' in line]
+    named = [line for line in lines if 'GLOBAL' in line or 'WeightsUnpickler error' in line]
     line = (named or lines or [type(error).__name__])[0]
-    return line.removeprefix('WeightsUnpickler error: ')
+    return line.removeprefix('WeightsUnpickler error: ').partition(' Please use')[0]
 
 
 def save_to_disk(checkpoint: dict, filename: str, file_client_args=None, backend_args=None) -> None:
@@ -83,11 +83,15 @@ def save_to_disk(checkpoint: dict, filename: str, file_client_args=None, backend
     if not is_main_process():
         return
     temporary = f'{filename}.tmp'
-    with open(temporary, 'wb') as file:
-        torch.save(checkpoint, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, filename)
+    try:
+        with open(temporary, 'wb') as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, filename)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
 
 
 apply_config_patches()

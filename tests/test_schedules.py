@@ -4,7 +4,7 @@ import math
 
 import pytest
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import PARAM_SCHEDULERS
+from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from torch import nn
 
 from ltcls.engine.prepare import Options, load_config
@@ -19,11 +19,18 @@ def rates(config: str, model: nn.Module | None = None) -> list[list[float]]:
                   for scheduler in cfg.param_scheduler]
     found = []
     for _ in range(cfg.train_cfg.max_epochs):
-        found.append([group['lr'] for group in wrapper.param_groups])
-        wrapper.optimizer.step()
+        found.append([group['lr'] for group in wrapper.optimizer.param_groups])
+        wrapper.step()
         for scheduler in schedulers:
             scheduler.step()
     return found
+
+
+def build(config: str) -> tuple[dict, nn.Module]:
+    """A config and its model."""
+    init_default_scope('ltcls')
+    cfg = load_config(config, Options())
+    return cfg, MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
 
 
 def rate(config: str) -> list[float]:
@@ -69,8 +76,7 @@ def test_classifier_retraining_warms_up_and_steps_at_10_and_20():
     ('mislas_resnet32_cifar100', 0.2), ('mislas_resnet32_cifar100-if50', 0.1),
     ('mislas_resnet32_cifar100-if10', 0.1)])
 def test_stage_two_of_mislas_slows_the_classifier_but_not_its_scales(config, factor):
-    cfg = load_config(config, Options())
-    model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    _, model = build(config)
     names = [name for name, value in model.named_parameters() if value.requires_grad]
     assert names == ['head.weight', 'head.bias', 'head.scales']
     found = rates(config, model)
@@ -82,8 +88,7 @@ def test_stage_two_of_mislas_slows_the_classifier_but_not_its_scales(config, fac
 
 
 def test_the_bias_of_a_sigmoid_loss_is_not_decayed():
-    cfg = load_config('focal_resnet32_cifar10', Options())
-    model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    cfg, model = build('focal_resnet32_cifar10')
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     decays = {id(p): group['weight_decay'] for group in wrapper.param_groups
               for p in group['params']}

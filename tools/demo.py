@@ -12,6 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import torch  # noqa: E402
+
 from ltcls.analysis.comparison import write_comparison  # noqa: E402
 from ltcls.analysis.plots import write_plots  # noqa: E402
 from ltcls.engine.prepare import Options, load_config  # noqa: E402
@@ -58,7 +60,8 @@ class Quiet:
 def headline(record: dict, work_dir: Path, log: list[dict]) -> None:
     """One line for a finished stage; its pictures go beside its record."""
     write_plots(record, work_dir, log)
-    groups = '  '.join(f"{name} {group['accuracy']:.1f}" for name, group in record['groups'].items())
+    groups = '  '.join(
+        f"{name} {group['accuracy']:.1f}" for name, group in record['groups'].items())
     print(f"result: overall {record['overall']['accuracy']:.1f}  {groups}\n", flush=True)
 
 
@@ -90,6 +93,8 @@ def main() -> int:
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'))
     arguments = parser.parse_args()
     folder, seeds = arguments.work_dir, arguments.seeds
+    # On 8x8 images a second thread gains little, and on a busy machine the two wait for each other.
+    torch.set_num_threads(1)
     afresh = f'to start afresh: rm -r {folder}'
     data = load_config(RECIPES[0], Options()).train_dataloader.dataset
     counts = DATASETS.build(data).class_counts

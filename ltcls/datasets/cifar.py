@@ -28,6 +28,7 @@ class CIFARLT(ImageFileDataset):
     """
 
     num_classes: int
+    image_size = 32       # of the random images of a dry run
     release: str          # the class of torchvision.datasets that reads it
 
     def __init__(self, root: str, split: str = 'train', download: bool = True, **arguments):

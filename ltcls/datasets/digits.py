@@ -28,6 +28,8 @@ class DigitsLT(LongTailDataset):
         arguments: of LongTailDataset.
     """
 
+    image_size = 8
+
     def __init__(self, root: str | None = None, split: str = 'train', **arguments):
         super().__init__(root=root, split=split, **arguments)
 

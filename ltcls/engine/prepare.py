@@ -117,11 +117,27 @@ def check_config(cfg: Config) -> None:
     for name in cfg.train_cfg:
         if name not in ('type', 'by_epoch'):
             _check_argument('train_cfg', 'training', name, TRAIN_ARGUMENTS)
+    _check_init_from(cfg.get('init_from'))
     for key in LOADERS:
         for name in cfg.get(key) or ():
             _check_argument(key, 'a data loader', name, LOADER_ARGUMENTS)
     for key, node, table in _components(cfg):
         _check_component(key, node, table)
+
+
+def _check_init_from(node) -> None:
+    if node is None:
+        return
+    if not isinstance(node, dict) or set(node) != {'config', 'parts'}:
+        raise ValueError(f"Config key 'init_from' must be dict(config=..., parts=[...]), it is "
+                         f'{node!r}.')
+    for part in node['parts'] if isinstance(node['parts'], (list, tuple)) else [None]:
+        if not isinstance(part, str):
+            raise ValueError(f"init_from.parts={node['parts']!r} must be a list of parts of the "
+                             "model, e.g. ['backbone', 'head'].")
+        near = difflib.get_close_matches(part, ('backbone', 'head'), n=1, cutoff=0.75)
+        if near and near[0] != part:
+            raise ValueError(f"init_from.parts names '{part}'. Did you mean '{near[0]}'?")
 
 
 def _check_option_names(cfg_options: dict, cfg: Config) -> None:
@@ -163,7 +179,10 @@ def _components(cfg: Config):
             yield f'{name}.sampler', loader.get('sampler'), registry.SAMPLERS
     for name in ('val_evaluator', 'test_evaluator'):
         node = cfg.get(name)
-        yield from many(name, node if isinstance(node, (list, tuple)) else [node], registry.METRICS)
+        if isinstance(node, (list, tuple)):
+            yield from many(name, node, registry.METRICS)
+        else:
+            yield name, node, registry.METRICS
     yield 'optim_wrapper', cfg.optim_wrapper, registry.OPTIM_WRAPPERS
     yield 'optim_wrapper.optimizer', cfg.optim_wrapper.get('optimizer'), \
         mmengine_registry.OPTIMIZERS
@@ -186,20 +205,21 @@ def _check_component(key: str, node, table) -> None:
         message = (table.suggest(name) if isinstance(table, registry.Registry)
                    else _suggest(name, table))
         raise ValueError(f'{key}: {message}')
-    accepted = _arguments(found)
-    if accepted is None:
-        return
+    accepted, others = _arguments(found)
     # What the engine adds, and what the registry itself reads.
-    free = {'type', 'priority', '_scope_', 'init_cfg', 'paramwise_cfg', 'constructor'}
+    free = {'type', 'priority', '_scope_', 'init_cfg', 'paramwise_cfg', 'constructor',
+            'convert_to_iter_based'}
     for argument in node:
         if argument not in free:
-            _check_argument(key, name, argument, accepted)
+            _check_argument(key, name, argument, accepted, others)
 
 
-def _check_argument(key: str, name: str, argument: str, accepted: set[str]) -> None:
-    if argument in accepted:
+def _check_argument(key: str, name: str, argument: str, accepted: set[str],
+                    others: bool = False) -> None:
+    """`others` are taken too; then only what looks like a slip of the pen is refused."""
+    near = difflib.get_close_matches(argument, accepted, n=1, cutoff=0.85 if others else 0.6)
+    if argument in accepted or (others and not near):
         return
-    near = difflib.get_close_matches(argument, accepted, n=1, cutoff=0.6)
     hint = (f" Did you mean '{near[0]}'?" if near
             else f" It takes: {', '.join(sorted(accepted)) or 'nothing'}.")
     raise ValueError(f"{key}: {name} has no argument '{argument}'.{hint}")
@@ -211,29 +231,30 @@ def _suggest(name: str, table) -> str:
     return f"'{name}' is not in the {table.name} registry.{hint}"
 
 
-def _arguments(component) -> set[str] | None:
-    """Argument names that a class accepts; None if it takes any."""
+def _arguments(component) -> tuple[set[str], bool]:
+    """Argument names of a class or function, and whether it takes others as well."""
     names: set[str] = set()
     classes = inspect.getmro(component) if inspect.isclass(component) else [component]
     for owner in classes:
         if inspect.isclass(owner) and '__init__' not in vars(owner):
             continue
         if owner is object:
-            return names
+            return names, False
         function = vars(owner)['__init__'] if inspect.isclass(owner) else owner
         try:
             parameters = inspect.signature(function).parameters.values()
         except (TypeError, ValueError):
-            return None
+            return names, True
         names.update(p.name for p in parameters if p.name != 'self'
                      and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
         if not any(p.kind == p.VAR_KEYWORD for p in parameters):
-            return names
-        # **kwargs are handed to the next class up, in ltcls and in plugins alike; elsewhere
-        # nobody knows where they go.
-        if not inspect.isclass(owner) or owner.__module__.split('.')[0] in ('torch', 'mmengine'):
-            return None
-    return names
+            return names, False
+        # **kwargs are handed to the next class up, in ltcls, in plugins and in mmengine's
+        # schedulers alike; elsewhere nobody knows where they go.
+        foreign = owner.__module__.split('.')[0] in ('torch', 'mmengine')
+        if not inspect.isclass(owner) or (foreign and 'scheduler' not in owner.__module__):
+            return names, True
+    return names, True
 
 
 def _check_values(node, key: str) -> None:

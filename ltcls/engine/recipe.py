@@ -43,6 +43,9 @@ def stages(config: str | Path, options: Options,
         return [(path, cfg)]
     earlier = earlier_config(path, cfg)
     below = replace(options, work_dir=Path(cfg.work_dir).parent / earlier.stem)
+    if below.work_dir == Path(cfg.work_dir):
+        raise ValueError(f'{cfg.work_dir} is the folder of the earlier stage {earlier.stem}, which '
+                         'needs one of its own: choose another with --work-dir.')
     return [*stages(earlier, below, (*later, path)), (path, cfg)]
 
 
@@ -52,14 +55,16 @@ def check_all(config: str | Path, options: Options) -> None:
     for _, cfg in found[:-1]:
         _check_folder(cfg, resume=True)
     _check_folder(found[-1][1], options.resume)
+    if isinstance(options.resume, str) and not Path(options.resume).is_file():
+        raise FileNotFoundError(f'--resume: there is no checkpoint {options.resume}.')
 
 
 def earlier_config(path: Path, cfg: Config) -> Path:
     """The config file that `init_from.config` names: beside this one, or a shipped one by name."""
     name = str(cfg.init_from.config)
-    beside = path.parent / name
-    if beside.is_file():
-        return beside
+    for beside in (path.parent / name, path.parent / f'{name}.py'):
+        if beside.is_file():
+            return beside
     return find_config(Path(name).stem if '/' in name else name)
 
 
@@ -107,6 +112,4 @@ def _run(config: str | Path, options: Options, resume: bool | str) -> dict:
         checkpoint = finished
     elif resume:
         checkpoint = Path(resume) if isinstance(resume, str) else latest_checkpoint(work_dir)
-        if isinstance(resume, str) and not checkpoint.is_file():
-            raise FileNotFoundError(f'--resume: there is no checkpoint {checkpoint}.')
     return run_stage(path, cfg, options, init=init, checkpoint=checkpoint)

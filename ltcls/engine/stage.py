@@ -20,6 +20,9 @@ from ltcls.engine.prepare import Options, plain_config
 from ltcls.evaluation.record import build_record, read_log, write_record
 
 CONFIG_NAME = 'config.json'
+# mmengine warns of its own use of its own old names at every start, and of each frozen parameter
+# where learning rates differ by parameter.
+NOISE = ('FileClient', 'HardDiskBackend', 'is skipped since its requires_grad=False')
 _runners = itertools.count()
 
 
@@ -37,9 +40,7 @@ def build_runner(cfg: Config) -> Runner:
     cfg.experiment_name = f'{Path(cfg.work_dir).name}_{os.getpid()}_{next(_runners)}'
     runner = Runner.from_cfg(cfg)
     for handler in runner.logger.handlers:
-        # mmengine warns of its own use of its own old names at every start.
-        handler.addFilter(lambda line: 'FileClient' not in line.getMessage()
-                          and 'HardDiskBackend' not in line.getMessage())
+        handler.addFilter(lambda line: not any(text in line.getMessage() for text in NOISE))
         if isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.INFO)
     return runner
@@ -74,7 +75,8 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
         announce(load_init(model, init))
     runner.train()
     if cfg.train_cfg.max_epochs == 0 and checkpoint is None:
-        runner.save_checkpoint(str(work_dir), 'epoch_0.pth', meta=dict(epoch=0, iter=0))
+        runner.save_checkpoint(str(work_dir), 'epoch_0.pth', meta=dict(epoch=0, iter=0),
+                               save_param_scheduler=False)
     runner.test()
     record = finish_record(runner, path, cfg, options, wall_time=time.time() - started,
                            epoch=cfg.train_cfg.max_epochs, seed=runner.seed)

@@ -5,14 +5,16 @@ from typing import Sequence
 
 import torch
 from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from ltcls.longtail import Clock, LongTailModule
+from ltcls.optim_wrappers import Objective, PerturbedOptimWrapper
 from ltcls.registry import LOSSES, MODELS
 
 from .mixing import MixedLabels
 
-PRECISIONS = {None: None, 'float32': None, 'bfloat16': torch.bfloat16}
+PRECISIONS = {None: None, 'float32': None, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
 
 @MODELS.register_module()
@@ -30,7 +32,8 @@ class Classifier(BaseModel):
             gradients, and eval mode inside `train()`.
         frozen_bn: what batch norm inside frozen parts does: 'eval' keeps its statistics, 'shift'
             lets them follow the data (Zhong et al., CVPR 2021, Sec. 3.3).
-        precision: None (float32) or 'bfloat16', in training and testing, on GPU and CPU.
+        precision: None (float32) or 'bfloat16', in training and testing, on GPU and CPU; or
+            'float16', which needs an optim wrapper that scales the loss.
         channels_last: memory layout of the backbone and its inputs.
 
     Raises:
@@ -39,6 +42,7 @@ class Classifier(BaseModel):
 
     class_counts: Tensor
     class_weights: Tensor | None
+    clock: Clock = Clock()
 
     def __init__(self, backbone: dict, head: dict, loss: dict,
                  data_preprocessor: dict | nn.Module, frozen: Sequence[str] = (),
@@ -49,8 +53,7 @@ class Classifier(BaseModel):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if precision not in PRECISIONS:
-            raise ValueError(f"model.precision='{precision}' must be None or 'bfloat16'; for "
-                             "float16 with loss scaling use optim_wrapper.type='AmpOptimWrapper'.")
+            raise ValueError(f"model.precision='{precision}' must be None, 'bfloat16' or 'float16'.")
         if frozen_bn not in ('eval', 'shift'):
             raise ValueError(f"model.frozen_bn='{frozen_bn}' must be 'eval' or 'shift'.")
         num_classes = self.data_preprocessor.num_classes
@@ -103,6 +106,7 @@ class Classifier(BaseModel):
 
     def set_clock(self, clock: Clock) -> None:
         """Tell the head and the loss the time."""
+        self.clock = clock
         for module in (self.head, self.loss):
             module.clock = clock
 
@@ -132,6 +136,14 @@ class Classifier(BaseModel):
                         module.train()
         return self
 
+    # -- training -----------------------------------------------------------------------------
+
+    def train_step(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """One step on one batch of the loader; returns what the logger shows."""
+        if takes_objective(self, optim_wrapper):
+            return perturbed_step(self, data, optim_wrapper)
+        return super().train_step(data, optim_wrapper)
+
     # -- the computation --------------------------------------------------------------------
 
     def extract(self, inputs: Tensor) -> Tensor:
@@ -152,16 +164,18 @@ class Classifier(BaseModel):
 
     def losses(self, features: Tensor, labels: Tensor | MixedLabels,
                weights: Tensor | None = None, index: Tensor | None = None,
-               head: dict[str, Tensor] | None = None) -> Tensor:
+               head: dict[str, Tensor] | None = None, logits: Tensor | None = None) -> Tensor:
         """Weighted loss of each sample [B], or of those in `index`.
 
         Class weights are divided by their batch mean (unless set with `mean='plain'`); sample
         weights are used as they are. `head` maps parameter names of the head to replacement
-        tensors. Under mixing the two labels are weighted apart and then mixed.
+        tensors; `logits`, of the chosen samples, replace the head altogether. Under mixing the two
+        labels are weighted apart and then mixed.
         """
         chosen = slice(None) if index is None else index
         features = features[chosen]
-        logits = self.logits(features, head)
+        if logits is None:
+            logits = self.logits(features, head)
         if not isinstance(labels, MixedLabels):
             return self._weighted(logits, features, labels, weights, chosen)
         options = {}
@@ -202,3 +216,23 @@ class Classifier(BaseModel):
         if logits.dim() == 3:
             logits = logits.mean(dim=1)
         return [dict(scores=logits.softmax(dim=1), labels=labels)]
+
+
+def takes_objective(model: Classifier, optim_wrapper: OptimWrapper) -> bool:
+    """Whether the wrapper evaluates the loss itself.
+
+    Raises:
+        ValueError: float16 without loss scaling, where small gradients would become zero.
+    """
+    if model.dtype == torch.float16 and getattr(optim_wrapper, 'loss_scaler', None) is None:
+        raise ValueError("model.precision='float16' needs loss scaling: set optim_wrapper.type="
+                         "'PerturbedOptimWrapper' (or a method's) and optim_wrapper.loss_scale="
+                         "'dynamic', or use precision='bfloat16'.")
+    return isinstance(optim_wrapper, PerturbedOptimWrapper)
+
+
+def perturbed_step(model: Classifier, data: dict, optim_wrapper: PerturbedOptimWrapper) -> dict:
+    """Preprocess the batch once and hand its loss over as a function of the weights."""
+    objective = Objective(model, model.data_preprocessor(data, True))
+    optim_wrapper.update_params(objective)
+    return objective.logs

@@ -3,9 +3,13 @@
 import inspect
 
 from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from ltcls.registry import MODEL_WRAPPERS
+
+from .classifier import perturbed_step, takes_objective
 
 
 @MODEL_WRAPPERS.register_module()
@@ -23,6 +27,12 @@ class DistributedClassifier(MMDistributedDataParallel):
         first.requires_grad_(idle or first.requires_grad)
         super().__init__(module, device_ids=device_ids, **{name: broadcast_buffers}, **kwargs)
         first.requires_grad_(first.requires_grad and not idle)
+
+    def train_step(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """As the classifier's; a perturbed step averages gradients itself and bypasses DDP."""
+        if takes_objective(self.module, optim_wrapper):
+            return perturbed_step(self.module, data, optim_wrapper)
+        return super().train_step(data, optim_wrapper)
 
     def __getattr__(self, name: str):
         """Attributes of the classifier, so that hooks need not know the wrapper."""

@@ -345,8 +345,8 @@ def test_settings_that_cannot_be_are_refused():
         build(frozen=['backbone.layer9'])
     with pytest.raises(ValueError, match="frozen_bn='train'"):
         build(frozen_bn='train')
-    with pytest.raises(ValueError, match="precision='float16'.*AmpOptimWrapper"):
-        build(precision='float16')
+    with pytest.raises(ValueError, match="precision='float8'.*'bfloat16' or 'float16'"):
+        build(precision='float8')
 
 
 # -- precision and memory layout ------------------------------------------------------------

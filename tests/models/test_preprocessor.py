@@ -192,10 +192,10 @@ def test_shares_of_mixup_follow_the_beta_distribution():
     torch.manual_seed(0)
     batch = dict(inputs=torch.zeros(2, 1, 1, 1), labels=torch.arange(2))
     for alpha in (0.2, 1.0):
-        shares = torch.stack([Mixup(alpha=alpha)(batch)['labels'].share for _ in range(1500)])
+        shares = torch.stack([Mixup(alpha=alpha)(batch)['labels'].share for _ in range(400)])
         # Beta(a, a) has mean 1/2 and variance 1 / (4 (2a + 1)).
-        assert abs(shares.mean() - 0.5) < 0.04
-        assert abs(shares.var() - 1 / (4 * (2 * alpha + 1))) < 0.02
+        assert abs(shares.mean() - 0.5) < 0.08
+        assert abs(shares.var() - 1 / (4 * (2 * alpha + 1))) < 0.03
 
 
 def test_partners_are_random_also_in_a_batch_of_runs():

@@ -29,6 +29,7 @@ class LinearHead(LongTailModule):
     """
 
     scale: float = 1.0
+    linear = True      # logits are weight @ features + bias; each class says so for itself
 
     def __init__(self, num_features: int, num_classes: int, bias: bool = True,
                  init: str = 'kaiming', bias_init: float | str | None = None):

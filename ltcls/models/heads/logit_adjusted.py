@@ -49,6 +49,8 @@ class LogitAdjustedHead(PriorShift, LinearHead):
         num_features, num_classes, bias, init, bias_init: as in `LinearHead`.
     """
 
+    linear = True      # in training
+
     def __init__(self, num_features: int, num_classes: int, tau: float = 1.0, bias: bool = True,
                  init: str = 'kaiming', bias_init: float | str | None = None):
         super().__init__(num_features, num_classes, bias=bias, init=init, bias_init=bias_init)

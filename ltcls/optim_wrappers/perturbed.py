@@ -1,0 +1,344 @@
+"""The base of methods that take the gradient somewhere else than at the weights."""
+
+import re
+from contextlib import contextmanager
+from typing import Callable, Sequence
+
+import torch
+import torch.distributed
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.optim import OptimWrapper
+from torch import Tensor, nn
+
+from ltcls.registry import OPTIM_WRAPPERS
+
+from .objective import Objective
+
+
+@OPTIM_WRAPPERS.register_module()
+class PerturbedOptimWrapper(OptimWrapper):
+    """Steps with gradients taken at perturbed weights; as it stands, at the weights themselves.
+
+    A method writes `accumulate_grad`. Loss scaling, accumulation, averaging over ranks, clipping
+    and the step are here, once for all. The precision is the model's (`model.precision`); float16
+    needs `loss_scale` beside it. Each micro-batch is perturbed on its own, and each rank perturbs
+    with its own part of the batch; gradients are averaged over ranks once, before clipping.
+    Perturbed weights are restored bit for bit, also when the loss raises.
+
+    Args:
+        optimizer, accumulative_counts, clip_grad: as in mmengine's `OptimWrapper`.
+        loss_scale: None; or for float16 'dynamic', a constant, or a dict with the arguments of
+            `torch.amp.GradScaler`. A step whose gradients are not finite is skipped on all ranks.
+        include: patterns (regular expressions, searched in the parameter's name, such as
+            '^head'); only parameters that one of them fits are perturbed. None for all.
+        exclude: patterns of parameters that are not perturbed.
+        exclude_norm_bias: leave vectors and scalars alone, which are the scales and shifts of
+            normalisation layers and the biases.
+
+    Raises:
+        ValueError: patterns that leave nothing to perturb.
+        TypeError: weights below float32, which small offsets would vanish in.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, accumulative_counts: int = 1,
+                 clip_grad: dict | None = None, loss_scale: str | float | dict | None = None,
+                 include: Sequence[str] | None = None, exclude: Sequence[str] = (),
+                 exclude_norm_bias: bool = False):
+        super().__init__(optimizer, accumulative_counts=accumulative_counts, clip_grad=clip_grad)
+        self.include, self.exclude = include, exclude
+        self.exclude_norm_bias = exclude_norm_bias
+        self.loss_scaler = self._scaler(loss_scale)
+        self.displaced = False
+        self._model: nn.Module | None = None
+        self._chosen: list[tuple[str, nn.Parameter]] = []
+        self._copies: tuple[list[int], list[Tensor]] = ([], [])
+        self._flat: tuple[list[int], Tensor | None, list[Tensor]] = ([], None, [])
+
+    # -- what a method writes -------------------------------------------------------------------
+
+    def accumulate_grad(self, objective: Objective) -> None:
+        """Add this mini-batch's gradient to `.grad`, by way of `backward`."""
+        self.backward(objective().mean())
+
+    # -- the step -------------------------------------------------------------------------------
+
+    def update_params(self, objective: Objective, step_kwargs: dict | None = None,
+                      zero_kwargs: dict | None = None) -> None:
+        """Accumulate; when a step is due, average over ranks, unscale, clip, step and zero.
+
+        Raises:
+            TypeError: a loss tensor, which cannot be evaluated again.
+        """
+        if not isinstance(objective, Objective):
+            raise TypeError(f'{type(self).__name__} got a {type(objective).__name__} instead of an '
+                            'Objective: it evaluates the loss again, so the model has to be an '
+                            "ltcls Classifier, whose train_step hands one over.")
+        if objective.model is not self._model:
+            self._choose(objective.model)
+        self.accumulate_grad(objective)
+        self._inner_count += 1
+        if self.should_update():
+            self.step(**(step_kwargs or {}))
+            self.zero_grad(**(zero_kwargs or {}))
+
+    def step(self, **kwargs) -> None:
+        """Average over ranks, unscale, clip, step."""
+        if self.displaced:
+            raise RuntimeError('A step inside `perturbed` would start from perturbed weights.')
+        self._average_grads()
+        if self.loss_scaler is not None:
+            self.loss_scaler.unscale_(self.optimizer)
+        if self.clip_grad_kwargs:
+            self._clip_grad()
+        if self.loss_scaler is None:
+            self.optimizer.step(**kwargs)
+            return
+        # After averaging, a gradient that is not finite on one rank is so on all: all skip.
+        self.loss_scaler.step(self.optimizer, **kwargs)
+        self.loss_scaler.update(self._constant_scale)
+
+    def _clip_grad(self) -> None:
+        # mmengine's also logs the norm, which makes the device wait in every step.
+        grads = [p for p in self._trainable() if p.grad is not None]
+        if grads:
+            self.clip_func(grads, **self.clip_grad_kwargs)
+
+    # -- tools for accumulate_grad --------------------------------------------------------------
+
+    @property
+    def names(self) -> list[str]:
+        """Names of `params`, in their order."""
+        return [name for name, parameter in self._chosen if parameter.requires_grad]
+
+    @property
+    def params(self) -> list[nn.Parameter]:
+        """What may be perturbed: trainable, in the optimizer, chosen by name; each tensor once."""
+        return [parameter for _, parameter in self._chosen if parameter.requires_grad]
+
+    def backward(self, loss: Tensor, **kwargs) -> None:
+        """Add the gradient to `.grad`, scaled for accumulation and for float16."""
+        self._scaled(loss).backward(**kwargs)
+
+    def gradient(self, loss: Tensor, params: Sequence[Tensor] | None = None,
+                 retain_graph: bool = False) -> list[Tensor | None]:
+        """Gradients by `params`, unscaled; None where the loss does not depend on one.
+
+        `.grad` is not touched.
+        """
+        params = self.params if params is None else params
+        if not params:
+            return []
+        scaler = self.loss_scaler
+        loss = loss if scaler is None else scaler.scale(loss)
+        grads = list(torch.autograd.grad(loss, params, retain_graph=retain_graph,
+                                         allow_unused=True))
+        found = [grad for grad in grads if grad is not None]
+        if scaler is not None and found:
+            torch._foreach_mul_(found, 1 / scaler.scale(torch.ones_like(loss)))
+        return grads
+
+    def add_gradient(self, grads: Sequence[Tensor | None], weight: float | Tensor = 1.0,
+                     params: Sequence[nn.Parameter] | None = None) -> None:
+        """Add `weight * grads` to `.grad`, as `backward` would; `grads` are overwritten."""
+        params, grads = _present(self.params if params is None else params, grads)
+        if not params:
+            return
+        torch._foreach_mul_(grads, self._scaled(torch.as_tensor(
+            weight, dtype=grads[0].dtype, device=grads[0].device)))
+        old = [(p.grad, grad) for p, grad in zip(params, grads) if p.grad is not None]
+        for parameter, grad in zip(params, grads):
+            if parameter.grad is None:
+                parameter.grad = grad
+        if old:
+            torch._foreach_add_(*map(list, zip(*old)))
+
+    @contextmanager
+    def perturbed(self, offsets: Sequence[Tensor | None], alpha: float = 1.0):
+        """Inside, `params` are at params + alpha * offsets; then exactly where they were.
+
+        Take the backward inside: a convolution saves the weight itself, not a copy. An offset of
+        None leaves its parameter alone.
+        """
+        if self.displaced:
+            raise RuntimeError('`perturbed` cannot be nested: add the offsets first.')
+        params, offsets = _present(self.params, offsets)
+        if not params:
+            yield
+            return
+        kept = self._copy(params)
+        self.displaced = True
+        try:
+            with torch.no_grad():
+                torch._foreach_add_(params, offsets, alpha=alpha)
+            yield
+        finally:
+            with torch.no_grad():
+                torch._foreach_copy_(params, kept)
+            self.displaced = False
+
+    def noise(self, draw: Callable[[Tensor], None]) -> list[Tensor]:
+        """One tensor for each of `params`, filled by `draw(flat)` all at once.
+
+        The tensors are views of one buffer that the next call overwrites.
+        """
+        params = self.params
+        if not params:
+            return []
+        ids, flat, views = self._flat
+        if ids != [id(p) for p in params]:
+            sizes = [p.numel() for p in params]
+            flat = params[0].detach().new_empty(sum(sizes))
+            views = [part.view_as(p) for part, p in zip(flat.split(sizes), params)]
+            self._flat = [id(p) for p in params], flat, views
+        draw(flat)
+        return views
+
+    def average(self, tensors: Sequence[Tensor | None]) -> None:
+        """Replace tensors by their mean over ranks, in one collective."""
+        tensors = [tensor for tensor in tensors if tensor is not None]
+        if get_world_size() == 1 or not tensors:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        all_reduce(flat, op='mean')
+        torch._foreach_copy_(tensors, _unflatten(flat, tensors))
+
+    # -- state ----------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict:
+        """The optimizer's state, and the scaler's; copies and noise are no part of it."""
+        if self.displaced:
+            raise RuntimeError('A checkpoint inside `perturbed` would hold perturbed weights.')
+        state = super().state_dict()
+        if self.loss_scaler is not None:
+            state['loss_scaler'] = self.loss_scaler.state_dict()
+        return state
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        state_dict = dict(state_dict)
+        scale = state_dict.pop('loss_scaler', None)
+        if scale and self.loss_scaler is not None:
+            self.loss_scaler.load_state_dict(scale)
+        super().load_state_dict(state_dict)
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _scaler(self, loss_scale) -> torch.amp.GradScaler | None:
+        self._constant_scale = None
+        if loss_scale is None:
+            return None
+        if loss_scale == 'dynamic':
+            arguments = {}
+        elif isinstance(loss_scale, dict):
+            arguments = loss_scale
+        elif isinstance(loss_scale, (int, float)) and loss_scale > 0:
+            self._constant_scale = float(loss_scale)
+            arguments = dict(init_scale=self._constant_scale)
+        else:
+            raise ValueError(f'{type(self).__name__} got loss_scale={loss_scale!r}; use None, '
+                             "'dynamic', a positive number or a dict for torch.amp.GradScaler.")
+        return torch.amp.GradScaler(self._trainable()[0].device.type, **arguments)
+
+    def _scaled(self, loss: Tensor) -> Tensor:
+        loss = self.scale_loss(loss)
+        return loss if self.loss_scaler is None else self.loss_scaler.scale(loss)
+
+    def _trainable(self) -> list[nn.Parameter]:
+        return [p for group in self.optimizer.param_groups for p in group['params']
+                if p.requires_grad]
+
+    def _choose(self, model: nn.Module) -> None:
+        optimized = {id(p) for group in self.optimizer.param_groups for p in group['params']}
+        self._chosen = [(name, p) for name, p in model.named_parameters()
+                        if id(p) in optimized and self._fits(name, p)]
+        if not self.params and self._trainable():
+            raise ValueError(f'{type(self).__name__}: include={self.include} and exclude='
+                             f'{self.exclude} leave no trainable parameter to perturb.')
+        low = [name for name, p in self._chosen if torch.finfo(p.dtype).bits < 32]
+        if low:
+            raise TypeError(f'{type(self).__name__}: {low[0]} is stored in '
+                            f'{dict(self._chosen)[low[0]].dtype}, where small offsets vanish: keep '
+                            "weights in float32 and set model.precision instead.")
+        self._model = model
+
+    def _fits(self, name: str, parameter: nn.Parameter) -> bool:
+        if self.exclude_norm_bias and parameter.dim() <= 1:
+            return False
+        if self.include is not None and not any(re.search(p, name) for p in self.include):
+            return False
+        return not any(re.search(pattern, name) for pattern in self.exclude)
+
+    def _copy(self, params: list[nn.Parameter]) -> list[Tensor]:
+        ids, copies = self._copies
+        if ids != [id(p) for p in params]:
+            copies = [torch.empty_like(p, requires_grad=False) for p in params]
+            self._copies = [id(p) for p in params], copies
+        with torch.no_grad():
+            torch._foreach_copy_(copies, params)
+        return copies
+
+    def _average_grads(self) -> None:
+        """The mean of `.grad` over ranks, where a rank without a gradient counts as zero.
+
+        A parameter that no rank has used stays without one, so that weight decay leaves it alone.
+        """
+        params = self._trainable()
+        if get_world_size() == 1 or not params:
+            return
+        absent = [p for p in params if p.grad is None]
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
+        flags = grads[0].new_ones(len(params)) if not absent else grads[0].new_tensor(
+            [float(p.grad is not None) for p in params])
+        flat = torch.cat([*(grad.reshape(-1) for grad in grads), flags])
+        all_reduce(flat, op='mean')
+        torch._foreach_copy_(grads, _unflatten(flat, grads))
+        if absent:
+            used = (flat[-len(params):] > 0).tolist()
+            for parameter, grad, somewhere in zip(params, grads, used):
+                if parameter.grad is None and somewhere:
+                    parameter.grad = grad
+
+
+def total_norm(tensors: Sequence[Tensor | None]) -> Tensor:
+    """The Euclidean norm of all tensors together."""
+    tensors = [tensor for tensor in tensors if tensor is not None]
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+
+
+def rescale(tensors: Sequence[Tensor | None], norm: float) -> list[Tensor | None]:
+    """Tensors of the given common norm in the same direction; zeros stay zeros."""
+    present = [tensor for tensor in tensors if tensor is not None]
+    if not present:
+        return list(tensors)
+    factor = norm / (total_norm(present) + 1e-12)
+    scaled = iter(torch._foreach_mul(present, factor))
+    return [None if tensor is None else next(scaled) for tensor in tensors]
+
+
+def value_at(value: float | Sequence[Sequence[float]], epoch: int) -> float:
+    """A number, or the number of the last pair (first epoch, number) that has begun."""
+    if isinstance(value, (int, float)):
+        return value
+    return [number for begin, number in value if begin <= epoch][-1]
+
+
+def check_radius(name: str, rho: float | Sequence[Sequence[float]]) -> None:
+    """ValueError unless `rho` is a number of at least 0, or (epoch, number) pairs from epoch 0 on."""
+    if isinstance(rho, (int, float)):
+        fine = rho >= 0
+    else:
+        fine = (bool(rho) and rho[0][0] == 0 and all(number >= 0 for _, number in rho)
+                and all(a[0] < b[0] for a, b in zip(rho, rho[1:])))
+    if not fine:
+        raise ValueError(f'{name} got rho={rho}; use a number of at least 0, or pairs of epoch and '
+                         'number such as [(0, 0.05), (60, 0.5)].')
+
+
+def _present(params: Sequence, tensors: Sequence) -> tuple[list, list]:
+    pairs = [(p, tensor) for p, tensor in zip(params, tensors) if tensor is not None]
+    return [p for p, _ in pairs], [tensor for _, tensor in pairs]
+
+
+def _unflatten(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    sizes = [tensor.numel() for tensor in like]
+    parts = flat[:sum(sizes)].split(sizes)
+    return [part.view(tensor.shape) for part, tensor in zip(parts, like)]

@@ -1,0 +1,327 @@
+"""The queue over the ledger's open rows: order, sharing of stages, time limit, resuming; the pack."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def tool(name):
+    """A script of tools/benchmark as a module."""
+    if name not in sys.modules:
+        path = ROOT / 'tools' / 'benchmark' / f'{name}.py'
+        spec = importlib.util.spec_from_file_location(name, path)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+reproduce, pack = tool('reproduce'), tool('pack')
+Stage, Target = reproduce.Stage, reproduce.Target
+DATA = {'CIFAR-10-LT': dict(folder='cifar10'), 'CIFAR-100-LT': dict(folder='cifar100'),
+        'Tiny-100-LT': dict(folder='tiny100')}
+
+
+def row(config, dataset='CIFAR-10-LT IF100', system=None, seeds=(), stand_in=False, doubtful=False):
+    factor = int(dataset.split(' IF')[1]) if ' IF' in dataset else None
+    return dict(config=config, method=config, dataset=dataset, system=system, imbalance=factor,
+                stand_in=stand_in, doubtful=doubtful, ours=dict(seeds=list(seeds)) if seeds else None)
+
+
+def queue_of(rows, tmp_path, seeds=(0,), only='', folders=('cifar10', 'tiny100')):
+    for folder in folders:
+        (tmp_path / folder).mkdir(exist_ok=True)
+    return reproduce.open_targets(rows, DATA, list(seeds), tmp_path, only)
+
+
+class World:
+    """A clock, and stages that take as many seconds as they have epochs; one epoch a checkpoint."""
+
+    def __init__(self, recipes, root):
+        self.time, self.log, self.at_once, self.root = 0.0, [], [], root
+        self.recipes, self.trainings, self.broken = recipes, [], set()
+        self.collected, self.said = [], []
+
+    def chain(self, target):
+        names = self.recipes[target.config]
+        return [Stage(target._replace(config=name), epochs) for name, epochs in names]
+
+    def start(self, stage):
+        training = FakeTraining(self, stage)
+        self.trainings.append(training)
+        self.at_once.append([t.name for t in self.trainings if t.poll() is None])
+        assert len(set(self.at_once[-1])) == len(self.at_once[-1]), 'one stage twice at a time'
+        self.log.append((training.name, self.time))
+        return training
+
+    def sleep(self, seconds):
+        self.time += seconds
+        for training in self.trainings:
+            training.advance(seconds)
+
+    def run(self, targets, **options):
+        queue = reproduce.Queue(
+            targets, self.start, lambda stage: self.collected.append(stage.target.config),
+            chain=self.chain, clock=lambda: self.time, sleep=self.sleep, say=self.said.append,
+            **options)
+        queue.run()
+        return queue
+
+
+class FakeTraining:
+    """Continues the folder's last checkpoint, as tools/train.py --resume does."""
+
+    def __init__(self, world, stage):
+        self.world, self.stage = world, stage
+        self.name = (stage.target.config, stage.target.seed)
+        self.folder = reproduce.ROOT / stage.target.work_dir
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.epoch = max([int(p.stem[6:]) for p in self.folder.glob('epoch_*.pth')], default=0)
+        self.status = None
+
+    def advance(self, seconds):
+        if self.status is not None:
+            return
+        if self.stage.target.config in self.world.broken:
+            self.status = 2
+            return
+        self.epoch += int(seconds)
+        (self.folder / f'epoch_{min(self.epoch, self.stage.epochs)}.pth').touch()
+        if self.epoch >= self.stage.epochs:
+            (self.folder / 'evaluation.json').touch()
+            self.status = 0
+
+    def poll(self):
+        return self.status
+
+    def stop(self):
+        if self.status is None:
+            self.status = -15
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduce, 'ROOT', tmp_path)
+    return World(dict(
+        gcl=[('gcl', 10)],
+        crt=[('gcl', 10), ('crt', 3)],
+        lws=[('gcl', 10), ('lws', 3)],
+        ce=[('ce', 5)],
+        tau=[('ce', 5), ('tau', 0)]), tmp_path)
+
+
+def target(config, seed=0):
+    return Target(config, seed, 'cifar10', False)
+
+
+# -- what is run, and in which order ------------------------------------------------------------
+
+def test_the_four_systems_on_cifar10_come_first_then_baselines_then_the_stand_in(tmp_path):
+    rows = [row('ce_tiny', 'Tiny-100-LT IF100', stand_in=True),
+            row('gcl_tiny', 'Tiny-100-LT IF100', 'gcl', stand_in=True),
+            row('ce'), row('gcl-if50', 'CIFAR-10-LT IF50', 'gcl'), row('gcl', system='gcl'),
+            row('gcl-cos', system='gcl', doubtful=True), row('cc_sam', system='cc_sam')]
+    targets, _ = queue_of(rows, tmp_path)
+    assert [t.config for t in targets] == [
+        'gcl', 'cc_sam', 'gcl-if50', 'gcl-cos', 'ce', 'gcl_tiny', 'ce_tiny']
+
+
+def test_one_seed_of_everything_comes_before_the_second_of_anything(tmp_path):
+    targets, _ = queue_of([row('ce'), row('gcl', system='gcl')], tmp_path, seeds=(0, 1))
+    assert [(t.config, t.seed) for t in targets] == [('gcl', 0), ('ce', 0), ('gcl', 1), ('ce', 1)]
+
+
+def test_rows_that_share_a_config_are_one_run_and_seeds_with_a_record_are_done(tmp_path):
+    rows = [row('ce', seeds=[0]), row('ce', seeds=[0]), row('mixup', seeds=[0, 1])]
+    targets, _ = queue_of(rows, tmp_path, seeds=(0, 1))
+    assert [(t.config, t.seed) for t in targets] == [('ce', 1)]
+
+
+def test_only_is_a_pattern_on_config_method_and_data(tmp_path):
+    rows = [row('ce'), row('gcl-crt', system='gcl'), row('ce-if50', 'CIFAR-10-LT IF50')]
+    assert [t.config for t in queue_of(rows, tmp_path, only='GCL')[0]] == ['gcl-crt']
+    assert [t.config for t in queue_of(rows, tmp_path, only='^ce ')[0]] == ['ce']
+    assert [t.config for t in queue_of(rows, tmp_path, only='IF50')[0]] == ['ce-if50']
+
+
+def test_rows_without_data_or_without_a_config_are_left_out(tmp_path):
+    rows = [row('a', 'CIFAR-100-LT IF100'), row('b', 'ImageNet-LT'), row('ce')]
+    rows.append(dict(row('c'), config=None))
+    targets, left_out = queue_of(rows, tmp_path)
+    assert [t.config for t in targets] == ['ce']
+    assert ['CIFAR-100-LT' in left_out[0], 'ImageNet-LT' in left_out[1]] == [True, True]
+
+
+def test_the_stand_in_has_folders_and_records_of_its_own(tmp_path):
+    rows = [row('ce', 'CIFAR-100-LT IF100'), row('ce', 'Tiny-100-LT IF100', stand_in=True)]
+    (cifar, tiny), _ = queue_of(rows, tmp_path, folders=('cifar100', 'tiny100'))
+    assert cifar.work_dir != tiny.work_dir
+    assert cifar.record != tiny.record
+    assert str(cifar.work_dir) == 'work_dirs/reproduce/seed0/ce'
+
+
+def test_the_real_queue_knows_every_stage_of_a_recipe():
+    names = [stage.target.config for stage in reproduce.chain(target('gcl-crt_resnet32_cifar10', 1))]
+    assert names == ['gcl_resnet32_cifar10', 'gcl-crt_resnet32_cifar10']
+    first, second = reproduce.chain(target('gcl-crt_resnet32_cifar10', 1))
+    assert (first.epochs, second.epochs) == (200, 30)
+    assert first.target.work_dir.parent == second.target.work_dir.parent
+
+
+def test_the_command_resumes_and_is_one_that_train_accepts():
+    from ltcls.cli import parser
+    words = reproduce.command(target('ce_resnet32_cifar10'), Path('data'), 'bfloat16')
+    options = parser().parse_args(['train', *words[2:]])
+    assert options.resume is True
+    assert (options.seed, options.amp, options.data_root) == (0, True, 'data/cifar10')
+    assert '--amp' not in reproduce.command(target('ce'), Path('data'), 'float32')
+
+
+# -- running ------------------------------------------------------------------------------------
+
+def test_a_stage_that_two_recipes_share_is_trained_once_and_both_wait_for_it(world):
+    world.run([target('crt'), target('lws'), target('gcl')], parallel=3)
+    assert [name for (name, _), _ in world.log] == ['gcl', 'crt', 'lws']
+    assert [time for _, time in world.log] == [0, 10, 10]
+    assert world.collected == ['gcl', 'crt', 'lws']
+
+
+def test_places_that_one_recipe_cannot_use_go_to_the_next(world):
+    world.run([target('crt'), target('ce')], parallel=2)
+    assert [(name, time) for (name, _), time in world.log] == [('gcl', 0), ('ce', 0), ('crt', 10)]
+
+
+def test_no_more_run_at_once_than_asked_for(world):
+    world.run([target('gcl', seed) for seed in range(5)], parallel=2)
+    assert max(map(len, world.at_once)) == 2
+    assert len(world.log) == 5
+
+
+def test_stages_of_zero_epochs_are_run(world):
+    world.run([target('tau')])
+    assert world.collected == ['ce', 'tau']
+
+
+def test_the_queue_stops_in_time_and_nothing_keeps_running(world):
+    queue = world.run([target('gcl'), target('ce')], seconds=7)
+    assert world.time == 7
+    assert world.trainings[0].poll() == -15
+    assert queue.interrupted == ['gcl seed 0']
+    assert not queue.failed and world.collected == []
+
+
+def test_what_was_interrupted_goes_on_where_it_was(world):
+    world.run([target('gcl')], seconds=7)
+    world.run([target('gcl')])
+    assert world.log == [(('gcl', 0), 0), (('gcl', 0), 7)]
+    assert world.time == 10      # 7 epochs, then the 3 that were left
+    assert world.collected == ['gcl']
+
+
+def test_what_finished_before_is_collected_and_not_run_again(world):
+    world.run([target('crt')])
+    world.log.clear(), world.collected.clear()
+    world.run([target('crt')])
+    assert world.log == []
+    assert world.collected == ['gcl', 'crt']
+
+
+def test_a_failure_takes_its_recipes_along_and_leaves_the_others(world):
+    world.broken = {'gcl'}
+    queue = world.run([target('crt'), target('lws'), target('ce')])
+    assert world.collected == ['ce']
+    assert [name for (name, _), _ in world.log] == ['gcl', 'ce']
+    assert [path.name for path in queue.failed] == ['gcl']
+    assert any('exit status 2: see work_dirs/reproduce/seed0/gcl.log' in line for line in world.said)
+
+
+def test_after_an_error_in_the_queue_itself_nothing_keeps_running(world):
+    def sleep(seconds):
+        raise KeyboardInterrupt
+    world.sleep = sleep
+    with pytest.raises(KeyboardInterrupt):
+        world.run([target('gcl')])
+    assert world.trainings[0].poll() == -15
+
+
+def test_two_queues_do_not_run_at_once(tmp_path):
+    with reproduce.alone(tmp_path / 'work' / '.lock'):
+        with pytest.raises(SystemExit, match='another queue runs'):
+            with reproduce.alone(tmp_path / 'work' / '.lock'):
+                pass
+    with reproduce.alone(tmp_path / 'work' / '.lock'):
+        pass
+
+
+def test_a_training_is_a_process_that_ends_when_it_is_stopped(tmp_path):
+    code = 'import os; print(os.environ["OMP_NUM_THREADS"], flush=True); input()'
+    sleeper = 'import time; print(1, flush=True); time.sleep(60)'
+    done = reproduce.Training([sys.executable, '-c', code], tmp_path / 'a' / 'x.log', threads=3)
+    assert done.process.wait(30) == 1          # there is nothing to read for input()
+    log = tmp_path / 'b.log'
+    training = reproduce.Training([sys.executable, '-c', sleeper], log, threads=1)
+    while not log.read_text():
+        assert training.poll() is None
+    training.stop()
+    assert training.poll() == -15
+    expected = os.environ.get('OMP_NUM_THREADS', '3')
+    assert (tmp_path / 'a' / 'x.log').read_text().startswith(f'{expected}\n')
+
+
+# -- what is carried ----------------------------------------------------------------------------
+
+def archive(tmp_path):
+    (tmp_path / 'train' / 'cat').mkdir(parents=True)
+    (tmp_path / 'train' / 'cat' / '0000.jpg').write_bytes(b'an image')
+    path = tmp_path / 'images.tar.gz'
+    with tarfile.open(path, 'w:gz') as file:
+        file.add(tmp_path / 'train', 'train')
+    return path
+
+
+def fetched(packages, python, folder):
+    for package in packages:
+        (folder / f"{package.replace('==', '-')}-py3-none-any.whl").write_bytes(b'wheel')
+
+
+def test_what_is_carried_is_what_ltcls_needs_and_a_machine_with_torch_lacks():
+    names = {package.split('==')[0] for package in pack.missing('3.12')}
+    assert {'mmengine', 'addict', 'terminaltables', 'yapf'} <= names
+    assert not names & {'torch', 'torchvision', 'numpy', 'timm', 'matplotlib', 'rich', 'tomli'}
+    without = [name for name in pack.THERE if name != 'opencv-python']
+    more = {package.split('==')[0] for package in pack.missing('3.12', without)}
+    assert more - names == {'opencv-python-headless'}
+
+
+def test_the_folder_unpacks_itself_where_it_is_carried_to(tmp_path):
+    out = tmp_path / 'carry'
+    files = pack.pack(out, dict(cifar10=archive(tmp_path)), '3.12', fetch=fetched)
+    assert {path.name for path in files} > {'setup.sh', 'images.tar.gz'}
+    checkout = tmp_path / 'checkout'
+    checkout.mkdir()
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\necho "$@" > called\n')
+    python.chmod(0o755)
+    for _ in range(2):
+        subprocess.run(['bash', str(out / 'setup.sh')], cwd=checkout, check=True,
+                       env=dict(os.environ, PYTHON=str(python)))
+    assert (checkout / 'data' / 'cifar10' / 'train' / 'cat' / '0000.jpg').read_bytes() == b'an image'
+    called = (checkout / 'called').read_text()
+    assert '--no-index' in called and f'--target {out}/site' in called and 'mmengine' in called
+
+
+def test_too_much_and_archives_that_are_none_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match='There is no archive .* for data/cifar10'):
+        pack.pack(tmp_path / 'carry', dict(cifar10=tmp_path / 'no.tar'), '3.12', fetch=fetched)
+    (tmp_path / 'a.tar').write_text('not one')
+    with pytest.raises(ValueError, match='is no tar file'):
+        pack.pack(tmp_path / 'carry', dict(cifar10=tmp_path / 'a.tar'), '3.12', fetch=fetched)
+    with pytest.raises(ValueError, match=r'more than 0; the largest is \w+'):
+        pack.pack(tmp_path / 'carry', dict(cifar10=archive(tmp_path)), '3.12', limit=100,
+                  fetch=fetched)

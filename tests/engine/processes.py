@@ -1,0 +1,62 @@
+"""The command `ltcls` in processes of their own, which may be killed or run side by side.
+
+They are forked from a server that has the libraries imported already and has computed nothing.
+"""
+
+import multiprocessing
+import os
+import socket
+import sys
+from pathlib import Path
+
+LIMIT = 600     # seconds; a run here takes a few
+context = multiprocessing.get_context('forkserver')
+context.set_forkserver_preload([
+    'ltcls.engine.recipe', 'ltcls.engine.distributed', 'ltcls.datasets', 'ltcls.samplers',
+    'ltcls.losses', 'ltcls.models', 'ltcls.hooks', 'ltcls.evaluation', 'ltcls.evaluation.table',
+    'ltcls.analysis.plots', 'matplotlib.backends.backend_agg', 'sklearn.datasets', 'torch._dynamo'])
+
+
+def start(arguments: list[str], output: Path, **environment: str):
+    process = context.Process(target=_main, args=(arguments, str(output), environment))
+    process.start()
+    return process
+
+
+def finish(process) -> int:
+    """The exit status; -9 for a process that was killed with SIGKILL."""
+    process.join(LIMIT)
+    if process.exitcode is None:
+        process.kill()
+        raise TimeoutError(f'not done after {LIMIT} s')
+    return process.exitcode
+
+
+def command(*arguments: str | Path, output: Path, **environment: str) -> int:
+    """Run `ltcls ARGUMENTS` in a new process; what it prints goes to the file `output`."""
+    return finish(start([str(a) for a in arguments], output, **environment))
+
+
+def ranks(count: int, *arguments: str | Path, output: Path, **environment: str) -> list[int]:
+    """Run `ltcls ARGUMENTS` on several ranks of one machine; their exit statuses."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    processes = [start([str(a) for a in arguments], output.with_suffix(f'.{rank}'), RANK=str(rank),
+                       LOCAL_RANK=str(rank), WORLD_SIZE=str(count), MASTER_ADDR='127.0.0.1',
+                       MASTER_PORT=port, **environment) for rank in range(count)]
+    return [finish(process) for process in processes]
+
+
+def _main(arguments: list[str], output: str, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    sys.stdout = os.fdopen(1, 'w')
+    sys.stderr = os.fdopen(2, 'w')
+    from ltcls.cli import main
+    status = main(arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

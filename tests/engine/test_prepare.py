@@ -1,0 +1,186 @@
+"""What a config and the command line are checked for before anything is built."""
+
+import json
+
+import pytest
+from mmengine.config import Config
+
+from ltcls.engine.prepare import Options, check_config, first_difference, load_config, plain_config
+from ltcls.engine.stage import active_schedulers
+
+NAME = 'gcl-crt_resnet20_digits'
+
+
+def load(config=NAME, **cfg_options):
+    """The config with options whose double underscores stand for dots."""
+    options = {key.replace('__', '.'): value for key, value in cfg_options.items()}
+    return load_config(config, Options(cfg_options=options))
+
+
+def write(folder, text, base='ltcls::ce/ce_resnet20_digits.py', name='mine_resnet20_digits.py'):
+    path = folder / name
+    path.write_text(f'_base_ = {base!r}\n{text}\n')
+    return path
+
+
+# -- what is completed ----------------------------------------------------------------------
+
+
+def test_options_of_the_command_line_reach_the_config(tmp_path):
+    cfg = load_config(NAME, Options(
+        work_dir=tmp_path, seed=7, data_root='/data', skip_bad_images=True,
+        cfg_options={'train_cfg.max_epochs': 3, 'model.head.scale': 16}))
+    assert cfg.work_dir == str(tmp_path) and cfg.randomness.seed == 7
+    assert cfg.train_cfg.max_epochs == 3 and cfg.model.head.scale == 16
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert loader.dataset.root == '/data' and loader.dataset.skip_bad_images
+        assert loader.collate_fn.type == 'ltcls.collate_batch' and loader.num_workers == 0
+
+
+def test_the_folder_of_a_run_is_the_options_then_the_configs_then_the_name(tmp_path):
+    assert load().work_dir == f'work_dirs/{NAME}'
+    path = write(tmp_path, "work_dir = 'elsewhere'")
+    assert load(path).work_dir == 'elsewhere'
+    assert load_config(path, Options(work_dir=tmp_path)).work_dir == str(tmp_path)
+
+
+def test_settings_of_workers_go_where_there_are_none(tmp_path):
+    text = 'train_dataloader = dict(num_workers={}, persistent_workers=True, prefetch_factor=2)'
+    assert 'persistent_workers' not in load(write(tmp_path, text.format(0))).train_dataloader
+    assert load(write(tmp_path, text.format(2))).train_dataloader.persistent_workers
+
+
+@pytest.mark.parametrize('epochs, left', [(0, []), (5, ['LinearLR']),
+                                          (6, ['LinearLR', 'CosineAnnealingLR'])])
+def test_schedulers_that_would_begin_after_the_end_are_left_out(epochs, left):
+    cfg = load('ce_resnet20_digits', train_cfg__max_epochs=epochs)
+    assert [s.type for s in active_schedulers(cfg) or []] == left
+
+
+# -- what is refused ------------------------------------------------------------------------
+
+WRONG = {
+    # what is wrong: (config options, what the message must say)
+    'a loss': (dict(model__loss__type='GCLoss'),
+               r"^model.loss: 'GCLoss' is not in the losses registry. Did you mean GCLLoss"),
+    'a model': (dict(model__type='Clasifier'), r"^model: 'Clasifier' .* Did you mean Classifier"),
+    'a head': (dict(model__head__type='CosinHead'), r'^model.head: .*CosineHead'),
+    'a sampler': (dict(train_dataloader__sampler__type='CBNSampler'),
+                  r'^train_dataloader.sampler: .*CBENSampler'),
+    'a dataset': (dict(test_dataloader__dataset__type='Digits'),
+                  r'^test_dataloader.dataset: .*DigitsLT'),
+    'a hook': (dict(default_hooks__logger__type='TrainLogHook'),
+               r'^default_hooks.logger: .*TrainingLogHook'),
+    'a hook in a list': (dict(custom_hooks=[dict(type='DeferedReweightHook')]),
+                         r'^custom_hooks\[0\]: .*DeferredReweightHook'),
+    'an optimizer': (dict(optim_wrapper__optimizer__type='SDG'),
+                     r'^optim_wrapper.optimizer: .*SGD'),
+    'an optim wrapper': (dict(optim_wrapper__type='OptimWraper'), r'^optim_wrapper: .*OptimWrapper'),
+    'a scheduler': (dict(param_scheduler=[dict(type='CosineLR')]), r'^param_scheduler\[0\]: '),
+    'a metric': (dict(test_evaluator__type='ShotAcuracy'), r'^test_evaluator: .*ShotAccuracy'),
+    'an argument of the loss': (
+        dict(model__loss__cloudsize=1),
+        r"^model.loss: GCLLoss has no argument 'cloudsize'. Did you mean 'cloud_size'\?$"),
+    'an argument of the model': (dict(model__frozzen=['head']), r"^model: .*'frozzen'.*'frozen'"),
+    'an argument of the backbone': (dict(model__backbone__dept=32), r"^model.backbone: .*'depth'"),
+    'an argument like no other': (dict(model__head__qqq=1),
+                                  r"^model.head: CosineHead has no argument 'qqq'. It takes: "),
+    'an argument of the optimizer': (dict(optim_wrapper__optimizer__weight_decy=1),
+                                     r"'weight_decay'"),
+    'an argument of the scheduler': (
+        dict(param_scheduler=[dict(type='CosineAnnealingLR', Tmax=3)]), r"'T_max'"),
+    'an argument of the data set': (dict(train_dataloader__dataset__imbalanced=10),
+                                    r"^train_dataloader.dataset: .*'imbalance'"),
+    'an argument of the loader': (dict(train_dataloader__batchsize=10),
+                                  r"^train_dataloader: .*'batchsize'. Did you mean 'batch_size'"),
+    'an argument of a transform': (dict(data_preprocessor__augment=[dict(
+        type='PadCropFlip', pad=1)]), r"^data_preprocessor.augment\[0\]: .*'padding'"),
+    'an argument of training': (dict(train_cfg__max_epoch=3), r"^train_cfg: .*'max_epochs'"),
+    'the number of epochs': (dict(train_cfg__max_epochs=2.5), r'^train_cfg.max_epochs=2.5 must'),
+    'a top-level key': (dict(optim_warpper__type='OptimWrapper'),
+                        r"^The config has no key 'optim_warpper'. Did you mean 'optim_wrapper'\?$"),
+    'a part of init_from': (dict(init_from__parts=['backbon']),
+                            r"^init_from.parts names 'backbon'. Did you mean 'backbone'\?$"),
+    'parts that are no list': (dict(init_from__parts='backbone'), r"^init_from.parts='backbone' must"),
+    'a key of init_from': (dict(init_from__part=['head']), r"^Config key 'init_from' must be dict"),
+    'a component that is no dict': (dict(model__loss='GCLLoss'), r"^Config key 'model.loss' must be"),
+    'a component without a type': (dict(train_dataloader=dict(sampler=dict(_delete_=True))),
+                                   r"^Config key 'train_dataloader.sampler' must be .* 'type'"),
+    'infinity': (dict(model__loss__margin=float('inf')),
+                 r"^Config key 'model.loss.margin' is inf; write it as a string, 'inf'\.$"),
+    'not a number': (dict(optim_wrapper__optimizer__lr=float('nan')), r"lr' is nan"),
+    'a value that is not plain': (dict(model__head__scale={1, 2}),
+                                  r"^Config key 'model.head.scale' is a set; a config holds None"),
+}
+
+
+@pytest.mark.parametrize('what', WRONG)
+def test_what_cannot_work_is_one_line_with_key_and_remedy(what):
+    options, message = WRONG[what]
+    with pytest.raises(ValueError, match=message) as caught:
+        load(**options)
+    assert '\n' not in str(caught.value)
+
+
+def test_a_misspelt_key_of_the_file_is_found_and_a_variable_of_the_user_is_not(tmp_path):
+    with pytest.raises(ValueError, match="no key 'custom_hook'. Did you mean 'custom_hooks'"):
+        load(write(tmp_path, 'custom_hook = []'))
+    assert load(write(tmp_path, "num_classes = 10\nmy_note = 'x'")).my_note == 'x'
+
+
+@pytest.mark.parametrize('key', ['model', 'data_preprocessor', 'train_dataloader', 'train_cfg',
+                                 'optim_wrapper', 'test_dataloader', 'test_evaluator'])
+def test_a_config_without_a_needed_part_says_where_to_get_it(tmp_path, key):
+    cfg = Config({k: v for k, v in load('ce_resnet20_digits').to_dict().items() if k != key})
+    with pytest.raises(ValueError, match=f"The config has no '{key}': inherit it"):
+        check_config(cfg)
+    with pytest.raises(ValueError, match=f"no '{key}'"):
+        load_config(write(tmp_path, f'{key} = None'), Options(dry_run=True))
+
+
+def test_a_file_that_is_no_config_is_named_with_the_reason(tmp_path):
+    path = tmp_path / 'broken_resnet20_digits.py'
+    path.write_text('model = dict(\n')
+    with pytest.raises(ValueError, match='broken_resnet20_digits.py is not a readable config: ') as e:
+        load(path)
+    assert '\n' not in str(e.value)
+    with pytest.raises(FileNotFoundError, match='Did you mean gcl-crt_resnet20_digits'):
+        load('gcl-cr_resnet20_digits')
+
+
+def test_arguments_of_mmengines_own_components_are_known_too():
+    cfg = load()
+    cfg.default_hooks.checkpoint.intervall = 1
+    with pytest.raises(ValueError, match=r"^default_hooks.checkpoint: .*Did you mean 'interval'"):
+        check_config(cfg)
+    cfg = load()
+    cfg.optim_wrapper.paramwise_cfg = dict(norm_decay_mult=0.0)
+    cfg.optim_wrapper.optimizer.foreach = False
+    cfg.default_hooks.checkpoint.priority = 'LOW'
+    check_config(cfg)
+
+
+# -- which experiment it is -----------------------------------------------------------------
+
+
+def test_where_a_run_is_stored_is_not_part_of_the_experiment(tmp_path):
+    a = plain_config(load_config(NAME, Options(work_dir=tmp_path / 'a')))
+    b = plain_config(load_config(NAME, Options(work_dir=tmp_path / 'b', resume=True)))
+    assert a == b and first_difference(a, b) is None
+    assert json.loads(json.dumps(a)) == a
+
+
+def test_the_first_difference_is_named_by_its_key_with_both_values():
+    a, b = plain_config(load()), plain_config(load(model__loss__margin=0.2))
+    assert first_difference(a, b) == 'model.loss.margin (0.1 and 0.2)'
+    b = plain_config(load(model__loss__cloud='pow'))
+    assert first_difference(a, b) == "model.loss.cloud ('absent' and 'pow')"
+    assert first_difference([1, 2], [1, 3], 'key') == 'key ([1, 2] and [1, 3])'
+    assert first_difference({'a': {'b': 1}}, {'a': {'b': 1}}) is None
+
+
+def test_checking_leaves_the_config_as_it_is():
+    cfg = load()
+    before = Config(cfg._cfg_dict.to_dict()).to_dict()
+    check_config(cfg)
+    assert cfg.to_dict() == before

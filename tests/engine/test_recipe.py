@@ -1,0 +1,341 @@
+"""Recipes on the digits: order and reuse of stages, what starts from what, what a run leaves."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.testing import assert_close
+
+from ltcls.engine.prepare import Options, load_config
+from ltcls.engine.recipe import run, stages
+from ltcls.evaluation.record import read_record
+from ltcls.longtail import exponential_counts
+from ltcls.registry import DATASETS, MODELS
+
+COUNTS = exponential_counts(128, 10, 50)
+CE = '''
+_base_ = 'ltcls::ce/ce_resnet20_digits.py'
+model = dict(backbone=dict(depth=8))
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=3)]
+default_hooks = dict(checkpoint=dict(interval=1))
+train_cfg = dict(max_epochs=3, val_interval=2)
+'''
+LATER = "_base_ = './ce_resnet8_digits.py'\ninit_from = dict(config='ce_resnet8_digits.py', parts={})\n"
+BOTH = LATER.format(['backbone', 'head'])
+RECIPES = {
+    'ce': CE,
+    'crt': LATER.format(['backbone']) + '''
+train_dataloader = dict(sampler=dict(type='ClassBalancedSampler'))
+model = dict(frozen=['backbone'])
+train_cfg = dict(max_epochs=1)
+''',
+    'la-posthoc': BOTH + '''
+model = dict(frozen=['backbone'], head=dict(type='LogitAdjustedHead', tau=1.5))
+train_cfg = dict(max_epochs=0)
+''',
+    'tau-norm': BOTH + '''
+model = dict(frozen=['backbone'], head=dict(type='TauNormHead', tau=0.7))
+train_cfg = dict(max_epochs=0)
+''',
+    'ncm': LATER.format(['backbone']) + '''
+model = dict(frozen=['backbone'], head=dict(type='NCMHead'))
+train_cfg = dict(max_epochs=0)
+custom_hooks = [dict(type='ClassMeanHook', batch_size=100)]
+''',
+    'third': '''
+_base_ = './crt_resnet8_digits.py'
+init_from = dict(config='crt_resnet8_digits', parts=['backbone', 'head'])
+train_cfg = dict(max_epochs=0)
+''',
+}
+
+
+@pytest.fixture(scope='module')
+def configs(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp('configs')
+    for method, text in RECIPES.items():
+        (folder / f'{method}_resnet8_digits.py').write_text(text)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def trained(configs, tmp_path_factory) -> Path:
+    """The folder of a finished cross-entropy run and of everything that starts from it."""
+    folder = tmp_path_factory.mktemp('runs')
+    for method in RECIPES:
+        train(configs, method, folder)
+    return folder
+
+
+@pytest.fixture
+def runs(trained, tmp_path) -> Path:
+    """A copy of the finished runs, to be tampered with."""
+    return Path(shutil.copytree(trained, tmp_path / 'runs'))
+
+
+def folder_of(runs, method) -> Path:
+    return runs / f'{method}_resnet8_digits'
+
+
+def train(configs, method, runs, **options) -> dict:
+    """The record of one command; options with '__' for dots go to the config."""
+    cfg_options = {key.replace('__', '.'): options.pop(key) for key in list(options) if '__' in key}
+    return run(configs / f'{method}_resnet8_digits.py', Options(
+        work_dir=folder_of(runs, method), cfg_options=cfg_options, command='a test', **options))
+
+
+def state_of(runs, method, epoch) -> dict:
+    return torch.load(folder_of(runs, method) / f'epoch_{epoch}.pth')['state_dict']
+
+
+def log_of(runs, method) -> list[dict]:
+    lines = (folder_of(runs, method) / 'log.jsonl').read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def times(folder) -> dict:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob('*.pth')}
+
+
+# -- stages ---------------------------------------------------------------------------------
+
+
+def test_a_recipe_names_its_stages_the_first_one_first(configs, tmp_path):
+    found = stages(configs / 'third_resnet8_digits.py', Options(work_dir=tmp_path / 'mine'))
+    assert [path.stem for path, _ in found] == [
+        'ce_resnet8_digits', 'crt_resnet8_digits', 'third_resnet8_digits']
+    assert [Path(cfg.work_dir).name for _, cfg in found] == [
+        'ce_resnet8_digits', 'crt_resnet8_digits', 'mine']
+
+
+def test_a_later_stage_starts_from_the_named_parts_of_the_earlier_one(trained):
+    init = torch.load(folder_of(trained, 'crt') / 'init.pth')
+    earlier, later = state_of(trained, 'ce', 3), state_of(trained, 'crt', 1)
+    assert init['source'] == 'ce_resnet8_digits'
+    assert set(init['state_dict']) == {
+        k for k in earlier if k.startswith('backbone.') or k == 'class_counts'}
+    for name, value in init['state_dict'].items():
+        assert torch.equal(value, earlier[name])
+        assert torch.equal(later[name], value)       # the backbone is frozen
+    assert not torch.equal(later['head.weight'], earlier['head.weight'])
+
+
+def test_a_finished_stage_is_used_as_it_is(configs, runs, capsys):
+    before = times(folder_of(runs, 'ce'))
+    shutil.rmtree(folder_of(runs, 'crt'))
+    train(configs, 'crt', runs)
+    assert times(folder_of(runs, 'ce')) == before
+    assert 'ce_resnet8_digits: finished before in' in capsys.readouterr().out
+
+
+def test_a_finished_run_returns_its_record(configs, runs):
+    before = times(runs)
+    record = train(configs, 'third', runs)
+    assert record == read_record(folder_of(runs, 'third') / 'evaluation.json')
+    assert times(runs) == before
+
+
+def test_a_half_done_earlier_stage_is_resumed(configs, runs, trained, capsys):
+    folder = folder_of(runs, 'ce')
+    (folder / 'epoch_3.pth').unlink()
+    (folder / 'evaluation.json').unlink()
+    shutil.rmtree(folder_of(runs, 'crt'))
+    train(configs, 'crt', runs)
+    assert 'continuing from epoch_2.pth' in capsys.readouterr().out
+    assert [entry['epoch'] for entry in log_of(runs, 'ce')] == [1, 2, 3]
+    for method, epoch in (('ce', 3), ('crt', 1)):
+        expected = state_of(trained, method, epoch)
+        for name, value in state_of(runs, method, epoch).items():
+            assert torch.equal(value, expected[name]), name
+
+
+def test_a_stage_that_was_trained_and_not_tested_is_tested(configs, runs, trained):
+    for method in ('ce', 'ncm'):
+        path = folder_of(runs, method) / 'evaluation.json'
+        path.unlink()
+        record = train(configs, method, runs)
+        assert record['overall'] == read_record(
+            folder_of(trained, method) / 'evaluation.json')['overall']
+
+
+# -- what is refused ------------------------------------------------------------------------
+
+
+def test_a_finished_run_of_another_config_is_an_error_that_names_the_key(configs, runs):
+    with pytest.raises(ValueError, match=r'holds a finished run of another config: they differ in '
+                                         r'train_dataloader.batch_size \(64 and 32\)'):
+        train(configs, 'ce', runs, train_dataloader__batch_size=32)
+    with pytest.raises(ValueError, match=r'/ce_resnet8_digits holds a finished run .*seed \(0 and 3'):
+        train(configs, 'crt', runs, seed=3)
+
+
+def test_an_unfinished_run_is_continued_on_request_and_by_its_own_config_only(configs, runs):
+    for name in ('epoch_3.pth', 'evaluation.json'):
+        (folder_of(runs, 'ce') / name).unlink()
+    with pytest.raises(ValueError, match=r'unfinished run, epoch_2.pth of 3 epochs: .* --resume'):
+        train(configs, 'ce', runs)
+    with pytest.raises(ValueError, match=r'unfinished run of another config: they differ in '
+                                         r'optim_wrapper.optimizer.lr \(0.1 and 0.01\)'):
+        train(configs, 'ce', runs, resume=True, optim_wrapper__optimizer__lr=0.01)
+    with pytest.raises(ValueError, match='another config: they differ in optim_wrapper'):
+        train(configs, 'crt', runs, optim_wrapper__optimizer__lr=0.01)
+
+
+def test_a_checkpoint_to_resume_must_exist_before_anything_is_trained(configs, tmp_path):
+    with pytest.raises(FileNotFoundError, match='--resume: there is no checkpoint nowhere.pth'):
+        train(configs, 'crt', tmp_path, resume='nowhere.pth')
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_stages_cannot_share_a_folder(configs, tmp_path):
+    with pytest.raises(ValueError, match='is the folder of the earlier stage ce_resnet8_digits'):
+        run(configs / 'crt_resnet8_digits.py', Options(work_dir=tmp_path / 'ce_resnet8_digits'))
+
+
+def test_a_recipe_that_leads_back_to_itself_is_refused(tmp_path):
+    base = "_base_ = 'ltcls::ce/ce_resnet20_digits.py'\ninit_from = dict(config='{}', parts=['head'])"
+    (tmp_path / 'a_resnet20_digits.py').write_text(base.format('b_resnet20_digits.py'))
+    (tmp_path / 'b_resnet20_digits.py').write_text(base.format('a_resnet20_digits.py'))
+    with pytest.raises(ValueError, match='a_resnet20_digits.py: init_from leads back to this config'):
+        run(tmp_path / 'a_resnet20_digits.py', Options(work_dir=tmp_path / 'run'))
+    (tmp_path / 'c_resnet20_digits.py').write_text(base.format('d_resnet20_digits.py'))
+    with pytest.raises(FileNotFoundError, match='d_resnet20_digits'):
+        run(tmp_path / 'c_resnet20_digits.py', Options(work_dir=tmp_path / 'run'))
+
+
+def test_a_part_that_the_earlier_stage_lacks_is_named(configs, runs):
+    shutil.rmtree(folder_of(runs, 'crt'))
+    with pytest.raises(ValueError, match="init_from.parts names 'neck'.* it holds backbone, "):
+        train(configs, 'crt', runs, init_from__parts=['neck'])
+
+
+# -- stages of zero epochs ------------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def features(configs, trained):
+    """Float64 features of the training and the test images under the CE weights, and labels."""
+    cfg = load_config(configs / 'ce_resnet8_digits.py', Options())
+    model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor)).eval()
+    model.load_state_dict(state_of(trained, 'ce', 3))
+    found = {}
+    for split, loader in (('train', cfg.train_dataloader), ('test', cfg.test_dataloader)):
+        dataset = DATASETS.build(loader.dataset)
+        labels = torch.from_numpy(dataset.labels)
+        batch = dict(inputs=dataset.images, labels=labels)
+        with torch.no_grad():
+            batch = model.data_preprocessor(batch, False)
+            found[split] = model.extract(batch['inputs']).double(), labels
+    return found
+
+
+def predicted(logits, labels) -> list[list[int]]:
+    """The confusion matrix of these logits: rows are classes, columns predictions."""
+    pairs = labels * 10 + logits.argmax(dim=1)
+    return torch.bincount(pairs, minlength=100).view(10, 10).tolist()
+
+
+def record_of(runs, method) -> dict:
+    return read_record(folder_of(runs, method) / 'evaluation.json')
+
+
+def test_cross_entropy_is_tested_with_the_weights_it_saved(trained, features):
+    state, (test, labels) = state_of(trained, 'ce', 3), features['test']
+    logits = F.linear(test, state['head.weight'].double(), state['head.bias'].double())
+    assert record_of(trained, 'ce')['confusion'] == predicted(logits, labels)
+
+
+def test_post_hoc_adjustment_takes_the_log_prior_off_the_logits(trained, features):
+    state, (test, labels) = state_of(trained, 'ce', 3), features['test']
+    logits = F.linear(test, state['head.weight'].double(), state['head.bias'].double())
+    prior = torch.tensor(COUNTS, dtype=torch.float64) / sum(COUNTS)
+    expected = predicted(logits - 1.5 * prior.log(), labels)
+    assert record_of(trained, 'la-posthoc')['confusion'] == expected
+    assert expected != record_of(trained, 'ce')['confusion']
+    saved = state_of(trained, 'la-posthoc', 0)
+    assert all(torch.equal(saved[name], value) for name, value in state.items())
+
+
+def test_tau_normalisation_divides_rows_by_a_power_of_their_norms(trained, features):
+    weight, (test, labels) = state_of(trained, 'ce', 3)['head.weight'].double(), features['test']
+    rows = weight / weight.norm(dim=1, keepdim=True) ** 0.7
+    assert record_of(trained, 'tau-norm')['confusion'] == predicted(test @ rows.T, labels)
+
+
+def test_class_means_are_those_of_the_training_features(trained, features):
+    (train_features, train_labels), (test, labels) = features['train'], features['test']
+    center = train_features.mean(dim=0)
+    units = F.normalize(train_features - center)
+    means = torch.stack([units[train_labels == c].mean(dim=0) for c in range(10)])
+    saved = state_of(trained, 'ncm', 0)
+    assert_close(saved['head.prototypes'].double(), means, rtol=1e-4, atol=1e-5)
+    logits = -torch.cdist(F.normalize(test - center), means)
+    assert record_of(trained, 'ncm')['confusion'] == predicted(logits, labels)
+
+
+def test_a_stage_of_zero_epochs_leaves_a_checkpoint_and_no_log(trained):
+    for method in ('la-posthoc', 'tau-norm', 'ncm', 'third'):
+        folder = folder_of(trained, method)
+        assert (folder / 'epoch_0.pth').is_file() and not (folder / 'log.jsonl').exists()
+        record = record_of(trained, method)
+        assert record['epoch'] == 0 and record['best'] is None and record['training_time'] == 0
+
+
+# -- what a run leaves behind ---------------------------------------------------------------
+
+
+def test_a_record_says_what_was_run_and_how_it_went(trained):
+    record = record_of(trained, 'ce')
+    assert record['name'] == 'ce_resnet8_digits' and record['method'] == 'ce'
+    assert (record['seed'], record['epoch'], record['precision']) == (0, 3, 'float32')
+    assert record['command'] == 'a test' and not record['selected_on_test']
+    assert [row['train'] for row in record['per_class']] == COUNTS
+    assert record['overall']['images'] == 500
+    assert all(row['total'] == 50 for row in record['per_class'])
+    assert {'overall', 'groups', 'balanced_accuracy', 'rarest', 'calibration'} <= set(record)
+    assert all(len(value) == 64 for value in record['fingerprints'].values())
+    assert set(record['fingerprints']) == {'train', 'test'}
+    assert record['versions']['torch'] == torch.__version__ and record['hardware']['cpu']
+    assert record['config']['model']['backbone'] == dict(type='CIFARResNet', depth=8, in_channels=1)
+    assert 0 < record['training_time'] <= record['wall_time']
+    assert record['config'] == json.loads((folder_of(trained, 'ce') / 'config.json').read_text())
+
+
+def test_the_result_is_the_last_epoch_and_the_best_stands_beside_it(trained):
+    record, log = record_of(trained, 'ce'), log_of(trained, 'ce')
+    assert [entry['epoch'] for entry in log] == [1, 2, 3]
+    assert ['val' in entry for entry in log] == [False, True, True]      # every second and the last
+    accuracies = {entry['epoch']: entry['val']['accuracy'] for entry in log if 'val' in entry}
+    assert record['overall']['accuracy'] == pytest.approx(accuracies[3], abs=1e-3)
+    best = max(accuracies, key=accuracies.get)
+    assert record['best'] == dict(epoch=best, accuracy=accuracies[best])
+
+
+def test_the_log_has_loss_rate_speed_and_time_of_every_epoch(trained):
+    for number, entry in enumerate(log_of(trained, 'ce')):
+        # The rate of the last iteration, cosine over three epochs from 0.1.
+        assert entry['lr'] == pytest.approx([0.1, 0.075, 0.025][number], abs=1e-6)
+        assert 0 < entry['loss'] < 5 and entry['time'] > 0
+        assert entry['images_per_second'] == pytest.approx(sum(COUNTS) / entry['time'], rel=0.1)
+
+
+def test_the_seed_of_the_command_line_is_that_of_every_stage(configs, tmp_path):
+    train(configs, 'third', tmp_path, seed=5, train_cfg__max_epochs=0)
+    for method in ('ce', 'crt', 'third'):
+        assert record_of(tmp_path, method)['seed'] == 5
+        assert record_of(tmp_path, method)['config']['randomness'] == dict(seed=5)
+
+
+def test_a_rehearsal_reads_two_batches_whatever_the_number_of_classes(tmp_path):
+    cfg = load_config('ce_resnet32_cifar100', Options(dry_run=True))
+    train_set, test_set = (DATASETS.build(loader.dataset)
+                           for loader in (cfg.train_dataloader, cfg.test_dataloader))
+    assert len(train_set) == 2 * cfg.train_dataloader.batch_size == 16
+    assert len(test_set) == cfg.test_dataloader.batch_size == 8
+    assert len(train_set.metainfo['class_counts']) == 100 and min(train_set.class_counts) == 1
+    assert train_set[0]['inputs'].shape == (3, 32, 32)
+    assert cfg.train_cfg.max_epochs == 1
+    assert load_config('la-posthoc_resnet20_digits', Options(dry_run=True)).train_cfg.max_epochs == 0

@@ -1,0 +1,194 @@
+"""GNM: worked steps, the noise, its schedule, ranks and windows."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from perturbed_toys import FunctionModel, batch, classifier, objective, rows, same, sgd, state
+from torch.testing import assert_close
+
+from ltcls.longtail import Clock
+from ltcls.optim_wrappers import GNM, SAM
+
+H = rows([2, 0.5, 0], [0.5, 1, -0.3], [0, -0.3, 3])
+C = rows(0.1, -0.2, 0.3)
+THETA = [1.0, -2.0, 0.5]
+NOISE = rows([0.6, -1.7, 0.05], [-0.2, 0.9, -0.4])
+OPTIMIZER = dict(lr=0.1, momentum=0.9, weight_decay=0.01)
+
+
+def bowl(model, inputs, labels):
+    theta = model.weight
+    return (theta @ H @ theta / 2 + C @ theta)[None]
+
+
+class Given(GNM):
+    """GNM with given raw noise, one row a step."""
+
+    steps = 0
+
+    def draw(self, flat):
+        flat.copy_(NOISE[self.steps % 2])
+        self.steps += 1
+
+
+def two_steps(method=Given, options=None, **settings):
+    model = FunctionModel(bowl, weight=THETA)
+    wrapper = method(sgd(model, **dict(OPTIMIZER, **(options or {}))), **settings)
+    found = []
+    for _ in range(2):
+        wrapper.update_params(objective(model, rows([0])))
+        found.append(model.weight.detach().clone())
+    return found
+
+
+@pytest.mark.parametrize(('rho', 'options', 'first', 'second'), [
+    (0.5, {}, (0.854, -1.77725, 0.237), (0.6273085, -1.45886275, -0.0808545)),
+    (0.005, {}, (0.88865, -1.8126425, 0.259275), (0.690423475, -1.4780581075, -0.11906355)),
+    (0, {}, (0.889, -1.813, 0.2595), (0.691061, -1.478252, -0.1194495)),
+    (0.5, dict(nesterov=True), (0.7226, -1.576775, 0.0003),
+     (0.454422685, -1.2117942775, -0.220127745))], ids=['large', 'published', 'none', 'nesterov'])
+def test_two_steps_on_a_bowl(rho, options, first, second):
+    # Weight decay taken at the noisy point would give (0.8537, -1.77675, 0.236975) at radius 0.5.
+    found = two_steps(rho=rho, options=options)
+    assert_close(found[0], rows(*first), atol=1e-12, rtol=0)
+    assert_close(found[1], rows(*second), atol=1e-12, rtol=0)
+
+
+def test_sam_on_the_same_bowl():
+    found = two_steps(SAM, rho=0.05)
+    assert_close(found[0], rows(0.887022483242, -1.809866993058, 0.247472045131), atol=1e-12,
+                 rtol=0)
+
+
+def test_without_clamp_the_noise_is_used_as_drawn():
+    [first, _] = two_steps(rho=0.5, clamp=None)
+    eps = 0.5 * NOISE[0]
+    theta = rows(*THETA)
+    assert_close(first, theta - 0.1 * (H @ (theta + eps) + C + 0.01 * theta))
+
+
+def test_a_total_norm_fixes_the_length_of_the_offset():
+    [first, _] = two_steps(rho=0.5, total_norm=True)
+    eps, theta = NOISE[0].clamp(-1, 1), rows(*THETA)
+    eps = 0.5 * eps / eps.norm()
+    assert_close(first, theta - 0.1 * (H @ (theta + eps) + C + 0.01 * theta))
+
+
+@pytest.mark.parametrize(('epoch', 'code', 'ours'), [
+    (0, 0.010, 0.005), (1, 0.005, 0.005), (59, 0.005, 0.005), (60, 0.0025, 0.0025),
+    (69, 0.0025, 0.0025), (119, 0.00125, 0.0025)])
+def test_the_radius_is_halved_once_where_reweighting_begins(epoch, code, ours):
+    model = FunctionModel(bowl, weight=THETA)
+    clock = Clock(epoch, 120, epoch / 120)
+    assert GNM(sgd(model), halve_at=60).radius(clock) == ours
+    assert GNM(sgd(model), halve_at=60, schedule='code').radius(clock) == code
+    assert GNM(sgd(model)).radius(clock) == 0.005
+
+
+def test_falling_schedules_follow_the_progress():
+    model = FunctionModel(bowl, weight=THETA)
+    radii = [[GNM(sgd(model), rho=4, schedule=name).radius(Clock(0, 1, progress))
+              for progress in (0.0, 0.5, 0.75)] for name in ('cosine', 'linear')]
+    assert_close(torch.tensor(radii), torch.tensor([[4, 2, 2 - 2 ** 0.5], [4, 2, 1]]))
+
+
+def test_settings_that_cannot_be_are_refused():
+    model = FunctionModel(bowl, weight=THETA)
+    with pytest.raises(ValueError, match="schedule='halve' with halve_at=None"):
+        GNM(sgd(model), schedule='halve')
+    with pytest.raises(ValueError, match="schedule='step'"):
+        GNM(sgd(model), schedule='step')
+    with pytest.raises(ValueError, match='clamp=0'):
+        GNM(sgd(model), clamp=0)
+
+
+def test_the_noise_is_a_clamped_normal_for_every_scalar():
+    torch.manual_seed(0)
+    model = FunctionModel(bowl, weight=[0.0] * 500_000, bias=[0.0] * 500_000)
+    wrapper = GNM(sgd(model))
+    wrapper._choose(model)
+    drawn = torch.cat(wrapper.noise(wrapper._draw))
+    assert_close(drawn.std(), rows(0.33250017)[0], atol=0, rtol=3e-3)
+    assert_close(drawn.abs().mean(), rows(0.26570675)[0], atol=0, rtol=3e-3)
+    assert_close((drawn.abs() == 1).double().mean(), rows(0.0026998)[0], atol=0, rtol=0.1)
+    correlation = (drawn[:500_000] * drawn[500_000:]).mean()
+    assert correlation.abs() < 1e-3
+
+
+def test_the_mean_loss_in_the_neighbourhood_grows_by_the_trace_of_the_hessian():
+    torch.manual_seed(0)
+    points = rows(*THETA) + 0.5 * (torch.randn(1_000_000, 3, dtype=torch.float64) / 3).clamp(-1, 1)
+    losses = ((points @ H) * points).sum(dim=1) / 2 + points @ C
+    assert_close(losses.mean(), rows(3.4079172723)[0], atol=2e-3, rtol=0)
+
+
+def test_a_step_is_that_of_a_loop_over_parameters():
+    # The noise of the loop: the same flat draw, cut by hand.
+    model = classifier()
+    reference = classifier()
+    torch.manual_seed(7)
+    logs = model.train_step(batch(), GNM(sgd(model, lr=0.5), rho=0.3))
+    torch.manual_seed(7)
+    parameters = list(reference.parameters())
+    flat = torch.empty(sum(p.numel() for p in parameters)).normal_(0, 1 / 3)
+    before, begin = [p.detach().clone() for p in parameters], 0
+    with torch.no_grad():
+        for p in parameters:
+            p.add_(0.3 * flat[begin:begin + p.numel()].clamp(-1, 1).view_as(p))
+            begin += p.numel()
+    data = reference.data_preprocessor(batch(), True)
+    loss = reference(**data, mode='loss')['loss'].mean()
+    loss.backward()
+    with torch.no_grad():
+        for p, old in zip(parameters, before):
+            p.copy_(old if p.grad is None else old - 0.5 * p.grad)
+    assert_close(logs['loss'], loss.detach())
+    assert_close(state(model), state(reference), atol=1e-6, rtol=1e-5)
+
+
+def test_one_forward_and_one_backward_a_step():
+    model = classifier()
+    calls = []
+    model.backbone.conv.register_forward_hook(lambda *_: calls.append('forward'))
+    model.backbone.conv.weight.register_hook(lambda *_: calls.append('backward'))
+    model.train_step(batch(), GNM(sgd(model)))
+    assert calls == ['forward', 'backward']
+
+
+@pytest.mark.parametrize('same_in_window', [False, True])
+def test_micro_batches_share_a_draw_on_request(same_in_window):
+    torch.manual_seed(0)
+    model = classifier()
+    seen = []
+    model.backbone.register_forward_hook(
+        lambda *_: seen.append(model.head.weight.detach() - clean))
+    wrapper = GNM(sgd(model), accumulative_counts=2, same_in_window=same_in_window)
+    for number in range(4):
+        clean = model.head.weight.detach().clone()
+        model.train_step(batch(seed=number), wrapper)
+    assert torch.equal(seen[0], seen[1]) is torch.equal(seen[2], seen[3]) is same_in_window
+    assert not torch.equal(seen[1], seen[2])
+
+
+def test_the_radius_follows_the_clock_of_the_model():
+    model = classifier()
+    seen = []
+    model.backbone.register_forward_hook(
+        lambda *_: seen.append(float(F.mse_loss(model.head.weight, clean)) ** 0.5))
+    wrapper = GNM(sgd(model, lr=0), halve_at=10)
+    for epoch in (0, 9, 10, 30):
+        model.set_clock(Clock(epoch, 40, epoch / 40))
+        clean = model.head.weight.detach().clone()
+        torch.manual_seed(0)
+        model.train_step(batch(), wrapper)
+    assert seen[1] == seen[0]
+    assert seen[2:] == pytest.approx([seen[0] / 2] * 2, rel=1e-3)
+
+
+def test_a_radius_of_zero_draws_nothing():
+    model = classifier()
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    model.train_step(batch(), GNM(sgd(model), rho=0))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not same(state(model), state(classifier()))

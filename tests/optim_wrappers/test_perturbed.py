@@ -1,0 +1,429 @@
+"""What all perturbed optim wrappers share: the step, restoring, buffers, precision, state."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.optim import AmpOptimWrapper, OptimWrapper, build_optim_wrapper
+from perturbed_toys import (COUNTS, CountingLoss, FunctionModel, ToyBackbone, batch, classifier,
+                            objective, quadratic, rows, same, sgd, state)
+from torch.testing import assert_close
+
+from ltcls.models import MixedLabels
+from ltcls.optim_wrappers import (CCSAM, GNM, SAM, GradientNormPenalty, ImbSAM, ModelPerturbation,
+                                  Objective, PerturbedOptimWrapper, RwSAM)
+from ltcls.registry import OPTIM_WRAPPERS
+
+METHODS = [SAM, ImbSAM, RwSAM, GNM, CCSAM, GradientNormPenalty, ModelPerturbation]
+# Settings with which a method is the plain step.
+PLAIN = [(PerturbedOptimWrapper, {}), (SAM, dict(rho=0)), (RwSAM, dict(rho=0)), (GNM, dict(rho=0)),
+         (ImbSAM, dict(rho=0, tail_weight=1)), (GradientNormPenalty, dict(rho=0)),
+         (CCSAM, dict(mix=0)), (CCSAM, dict(radius=0))]
+IDS = [f'{method.__name__}-{next(iter(options), "")}' for method, options in PLAIN]
+
+
+def train(model, wrapper, steps=3):
+    losses = []
+    for number in range(steps):
+        torch.manual_seed(number)
+        losses.append(model.train_step(batch(seed=number), wrapper)['loss'])
+    return torch.stack(losses)
+
+
+@pytest.mark.parametrize(('method', 'options'), PLAIN, ids=IDS)
+@pytest.mark.parametrize('setting', [
+    dict(), dict(accumulative_counts=2), dict(clip_grad=dict(max_norm=0.05)),
+    dict(clip_grad=dict(type='value', clip_value=0.01))], ids=['', 'accumulated', 'norm', 'value'])
+def test_without_perturbation_it_is_the_plain_wrapper_bit_for_bit(method, options, setting):
+    plain, perturbed = classifier(), classifier()
+    optimizer = dict(momentum=0.9, weight_decay=0.01)
+    expected = train(plain, OptimWrapper(sgd(plain, **optimizer), **copy.deepcopy(setting)), 4)
+    wrapper = method(sgd(perturbed, **optimizer), **options, **copy.deepcopy(setting))
+    found = train(perturbed, wrapper, 4)
+    assert torch.equal(found, expected)
+    assert same(state(perturbed), state(plain))
+
+
+@pytest.mark.parametrize(('method', 'options'), PLAIN[:4], ids=IDS[:4])
+@pytest.mark.parametrize('model', [
+    dict(backbone=dict(type=ToyBackbone, dropout=0.5)), dict(mixing=dict(type='Mixup')),
+    dict(loss='GCLLoss', head='CosineHead'), dict(precision='bfloat16', channels_last=True),
+    dict(frozen=['backbone'])], ids=['dropout', 'mixup', 'gcl', 'bfloat16', 'frozen'])
+def test_the_plain_step_is_that_of_any_model(method, options, model):
+    plain, perturbed = classifier(**model), classifier(**model)
+    train(plain, OptimWrapper(sgd(plain)))
+    train(perturbed, method(sgd(perturbed), **options))
+    assert same(state(perturbed), state(plain))
+
+
+@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('model', [
+    dict(loss=dict(type='LDAMLoss'), head='CosineHead'), dict(loss='VSLoss'),
+    dict(loss='GCLLoss', head='CosineHead', mixing=dict(type='Mixup')),
+    dict(loss='GCLLoss', mixing=dict(type='CutMix'), precision='bfloat16'),
+    dict(head='LWSHead', frozen=['backbone'])], ids=['ldam', 'vs', 'gcl', 'bfloat16', 'frozen'])
+def test_a_small_perturbation_is_close_to_the_plain_step_with_any_loss_and_head(method, model):
+    small = dict(ModelPerturbation=dict(bound=1e-6), CCSAM=dict(radius=1e-6),
+                 ImbSAM=dict(rho=1e-6, tail_weight=1)).get(method.__name__, dict(rho=1e-6))
+    plain, perturbed = classifier(**model), classifier(**model)
+    noisy = 'GCLLoss' in str(model)
+    if noisy:          # evaluations draw their own noise, so it has to be switched off to compare
+        plain.loss.cloud_size = perturbed.loss.cloud_size = 0.0
+    torch.manual_seed(5)
+    plain.train_step(batch(), OptimWrapper(sgd(plain)))
+    torch.manual_seed(5)
+    perturbed.train_step(batch(), method(sgd(perturbed), **small))
+    tolerance = 5e-3 if model.get('precision') else 1e-4
+    assert_close(state(perturbed), state(plain), atol=tolerance, rtol=tolerance)
+
+
+# -- restoring ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_weights_come_back_bit_for_bit(dtype):
+    model = classifier().to(dtype)
+    with torch.no_grad():
+        model.head.bias.copy_(torch.tensor([-0.0, 1e-40, 1e30, 0.1]))
+    wrapper = PerturbedOptimWrapper(sgd(model))
+    wrapper._choose(model)
+    before = state(model)
+    signs = model.head.bias.signbit().clone()
+    for _ in range(3):
+        with wrapper.perturbed([torch.randn_like(p) for p in wrapper.params]):
+            assert not torch.equal(model.head.weight, before['head.weight'])
+    assert same(state(model), before) and torch.equal(model.head.bias.signbit(), signs)
+
+
+@pytest.mark.parametrize('method', [SAM, ImbSAM, RwSAM, GNM, GradientNormPenalty, ModelPerturbation])
+def test_a_loss_that_raises_leaves_weights_and_buffers_as_after_the_first_pass(method):
+    def interrupted(model, inputs, labels):
+        if model.evaluations >= limit:
+            raise KeyboardInterrupt
+        return quadratic(model, inputs, labels)
+
+    for limit in (1, 2):
+        model = FunctionModel(interrupted, weight=[1.0, 2.0], class_counts=(1,))
+        wrapper = method(sgd(model))
+        before = state(model)
+        try:
+            wrapper.update_params(objective(model, rows([4, 1])))
+        except KeyboardInterrupt:
+            assert same(state(model), before) and not wrapper.displaced
+        else:
+            assert method is GNM and limit == 2      # a single evaluation
+
+
+def test_buffers_and_their_mode_come_back_when_an_evaluation_raises():
+    model = classifier(loss=CountingLoss)
+    found = Objective(model, model.data_preprocessor(batch(), True))
+    found()
+    before, buffers = state(model), dict(model.named_buffers())
+    model.backbone.conv.register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        found()
+    assert same(state(model), before) and model.backbone.bn.track_running_stats
+    assert all(model.get_buffer(name) is buffer for name, buffer in buffers.items())
+
+
+# -- buffers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('momentum', [0.1, None])
+@pytest.mark.parametrize('method', METHODS)
+def test_statistics_move_once_an_iteration(method, momentum):
+    backbone = dict(type=ToyBackbone, momentum=momentum)
+    model, reference = (classifier(backbone=backbone, loss=CountingLoss) for _ in range(2))
+    options = dict(rho=0) if method is GNM else {}
+    if method is ModelPerturbation:
+        options = dict(bound=0)        # like GNM it only ever sees perturbed weights
+    wrapper = method(sgd(model, lr=0), **options)
+    for number in range(3):
+        model.train_step(batch(seed=number), wrapper)
+        data = reference.data_preprocessor(batch(seed=number), True)
+        with torch.no_grad():
+            reference(**data, mode='loss')
+    assert same(dict(model.named_buffers()), dict(reference.named_buffers()))
+    assert model.backbone.bn.num_batches_tracked == 3 and model.loss.seen == 24
+
+
+def test_frozen_batch_norm_goes_on_using_its_running_statistics():
+    model = classifier(frozen=['backbone'])
+    model.backbone.bn.running_mean.fill_(3.0)
+    found = Objective(model, model.data_preprocessor(batch(), True))
+    assert torch.equal(found(), found())
+    assert torch.equal(model.backbone.bn.running_mean, torch.full((5,), 3.0))
+
+
+# -- which parameters -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('method', [SAM, ImbSAM, GNM, GradientNormPenalty, ModelPerturbation])
+def test_frozen_and_unused_parameters_are_never_perturbed_and_never_move(method):
+    model = classifier(frozen=['backbone.conv'])
+    before = state(model)
+    seen = {}
+
+    def look(*_):
+        seen.setdefault('conv', []).append(model.backbone.conv.weight.detach().clone())
+        seen.setdefault('unused', []).append(model.backbone.unused.detach().clone())
+        seen.setdefault('head', []).append(model.head.weight.detach().clone())
+    model.backbone.register_forward_hook(look)
+    # Weight decay would move a parameter that got a gradient of zeros.
+    wrapper = method(sgd(model, weight_decay=0.1))
+    train(model, wrapper, 2)
+    after = state(model)
+    assert all(torch.equal(w, before['backbone.conv.weight']) for w in seen['conv'])
+    assert torch.equal(after['backbone.conv.weight'], before['backbone.conv.weight'])
+    assert torch.equal(after['backbone.unused'], before['backbone.unused'])
+    assert any(not torch.equal(w, before['head.weight']) for w in seen['head'])
+    if method not in (GNM, ModelPerturbation):     # noise does not know what the loss will use
+        assert all(torch.equal(w, before['backbone.unused']) for w in seen['unused'])
+
+
+def test_patterns_choose_what_is_perturbed():
+    model = classifier()
+    chosen = {
+        (): ['backbone.unused', 'backbone.conv.weight', 'backbone.conv.bias', 'backbone.bn.weight',
+             'backbone.bn.bias', 'head.weight', 'head.bias'],
+        (('include', ('^head',)),): ['head.weight', 'head.bias'],
+        (('exclude', ('bn', 'unused', 'bias')),): ['backbone.conv.weight', 'head.weight'],
+        (('exclude_norm_bias', True),): ['backbone.conv.weight', 'head.weight']}
+    for options, names in chosen.items():
+        wrapper = SAM(sgd(model), **dict(options))
+        wrapper._choose(model)
+        assert wrapper.names == names
+    wrapper = SAM(torch.optim.SGD(model.head.parameters(), lr=1))
+    wrapper._choose(model)
+    assert wrapper.names == ['head.weight', 'head.bias']
+
+
+def test_settings_that_cannot_be_are_refused():
+    model = classifier()
+    with pytest.raises(ValueError, match='include=.*leave no trainable parameter'):
+        train(model, SAM(sgd(model), include=['fc']))
+    with pytest.raises(TypeError, match='Tensor instead of an Objective.*Classifier'):
+        SAM(sgd(model)).update_params(torch.tensor(1.0, requires_grad=True))
+    with pytest.raises(TypeError, match='head.weight.*bfloat16.*model.precision'):
+        low = classifier()
+        low.head.to(torch.bfloat16)
+        low.train_step(batch(), SAM(sgd(low)))
+    with pytest.raises(ValueError, match="loss_scale='big'"):
+        SAM(sgd(model), loss_scale='big')
+    with pytest.raises(ValueError, match=r'SAM got rho=\[\(3, 0.1\)\]'):
+        SAM(sgd(model), rho=[(3, 0.1)])
+    for method in (SAM, ImbSAM, GradientNormPenalty, GNM):
+        with pytest.raises(ValueError, match='rho=-1'):
+            method(sgd(model), rho=-1)
+    with pytest.raises(ValueError, match="variant='both'; use full, dir, mag"):
+        CCSAM(sgd(model), variant='both')
+    with pytest.raises(RuntimeError, match='cannot be nested'):
+        wrapper = SAM(sgd(model))
+        wrapper._choose(model)
+        offsets = [torch.ones_like(p) for p in wrapper.params]
+        with wrapper.perturbed(offsets), wrapper.perturbed(offsets):
+            pass
+
+
+# -- accumulation, clipping, precision ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('method', 'options'), [
+    (SAM, dict(rho=0.1)), (ImbSAM, dict(rho=0.1, threshold=15)), (CCSAM, dict(mix=0.7)),
+    (GradientNormPenalty, {}), (PerturbedOptimWrapper, {})])
+def test_two_accumulated_batches_are_the_mean_of_their_perturbed_gradients(method, options):
+    grads = []
+    for seed in (1, 2):
+        model = classifier()
+        before = state(model)
+        model.train_step(batch(seed=seed), method(sgd(model, lr=1), **options))
+        after = state(model)
+        grads.append({name: before[name] - after[name] for name in before})
+        model.load_state_dict(before)
+    model = classifier()
+    wrapper = method(sgd(model, lr=1), accumulative_counts=2, **options)
+    model.train_step(batch(seed=1), wrapper)
+    parameters = [name for name, _ in model.named_parameters()]
+    assert all(torch.equal(state(model)[name], before[name]) for name in parameters)
+    model.train_step(batch(seed=2), wrapper)
+    after = state(model)
+    for name in parameters:
+        assert_close(before[name] - after[name], (grads[0][name] + grads[1][name]) / 2,
+                     atol=2e-6, rtol=1e-4)
+
+
+def test_the_last_incomplete_window_steps_with_its_own_mean():
+    # Three micro-batches, windows of two: the third steps alone with the full weight.
+    model = FunctionModel(quadratic, weight=[1.0, 2.0])
+    wrapper = SAM(sgd(model), rho=0.1, accumulative_counts=2)
+    wrapper.initialize_count_status(model, 0, 3)
+    alone = FunctionModel(quadratic, weight=[1.0, 2.0])
+    for _ in range(2):
+        wrapper.update_params(objective(model, rows([1, 3])))
+    with torch.no_grad():
+        alone.weight.copy_(model.weight)
+    wrapper.update_params(objective(model, rows([4, 1])))
+    SAM(sgd(alone), rho=0.1).update_params(objective(alone, rows([4, 1])))
+    assert_close(model.weight, alone.weight, atol=1e-14, rtol=0)
+
+
+def test_clipping_acts_on_the_final_gradient_only():
+    # Gradient of the worked SAM example, (4.35777088, 2.04472136), cut to a norm of 1.
+    model = FunctionModel(quadratic, weight=[1.0, 2.0])
+    SAM(sgd(model), rho=0.1, clip_grad=dict(max_norm=1.0)).update_params(
+        objective(model, rows([4, 1])))
+    grad = rows(4.35777088, 2.04472136)
+    assert_close(model.weight, rows(1, 2) - 0.1 * grad / grad.norm(), atol=1e-6, rtol=0)
+
+
+def test_bfloat16_evaluates_the_backbone_low_and_perturbs_float32_weights():
+    model = classifier(precision='bfloat16')
+    types = []
+    model.backbone.conv.register_forward_hook(lambda m, i, out: types.append(out.dtype))
+    exact = classifier()
+    for network in (model, exact):
+        network.train_step(batch(), SAM(sgd(network), rho=0.5))
+    assert types == [torch.bfloat16] * 2
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+    assert_close(state(model), state(exact), atol=5e-3, rtol=5e-2)
+    moved = torch.cat([(p - q).flatten() for p, q in zip(model.parameters(), exact.parameters())])
+    assert moved.abs().max() > 0
+
+
+@pytest.mark.parametrize(('method', 'options'), [
+    (SAM, dict(rho=2)), (ImbSAM, dict(rho=2)), (GradientNormPenalty, dict(rho=2)),
+    (ModelPerturbation, dict(bound=2))])
+def test_a_perturbed_pass_sees_the_perturbed_weights_under_autocast(method, options):
+    # Cached low-precision copies of the weights would make the second pass repeat the first.
+    outputs = []
+    model = classifier(precision='bfloat16')
+    model.backbone.conv.register_forward_hook(lambda m, i, out: outputs.append(out.detach()))
+    model.train_step(batch(), method(sgd(model), **options))
+    assert len(outputs) == 2 and not torch.equal(*outputs)
+
+
+@pytest.mark.parametrize('scale', [1024.0, 'dynamic', dict(init_scale=256.0)])
+@pytest.mark.parametrize(('method', 'options'), [
+    (SAM, dict(rho=0.1)), (GNM, dict(rho=0.1)), (ImbSAM, dict(rho=0.1, threshold=15)),
+    (GradientNormPenalty, {}), (CCSAM, dict(mix=0.7)), (CCSAM, dict(perturb='all')),
+    (ModelPerturbation, dict(std_weight=0.5))])
+def test_loss_scaling_changes_nothing_but_the_range(method, options, scale):
+    # Scales are powers of two, so that float32 arithmetic is the same up to under- and overflow.
+    plain, scaled = classifier(), classifier()
+    setting = dict(clip_grad=dict(max_norm=0.1), accumulative_counts=2)
+    train(plain, method(sgd(plain), **options, **copy.deepcopy(setting)), 2)
+    train(scaled, method(sgd(scaled), loss_scale=scale, **options, **copy.deepcopy(setting)), 2)
+    assert_close(state(scaled), state(plain), atol=1e-6, rtol=1e-5)
+
+
+def test_a_float16_step_that_is_not_finite_is_skipped_and_the_scale_halved():
+    model = classifier(precision='float16')
+    wrapper = SAM(sgd(model, momentum=0.9), loss_scale=dict(init_scale=2.0 ** 120))
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    model.train_step(batch(), wrapper)
+    assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
+    assert wrapper.loss_scaler.get_scale() == 2.0 ** 119
+    model.train_step(batch(), SAM(sgd(model), loss_scale=256.0))
+    assert not torch.equal(model.head.weight, before['head.weight'])
+
+
+def test_float16_without_loss_scaling_is_refused():
+    model = classifier(precision='float16')
+    for wrapper in (OptimWrapper(sgd(model)), SAM(sgd(model))):
+        with pytest.raises(ValueError, match='float16.*needs loss scaling.*loss_scale'):
+            model.train_step(batch(), wrapper)
+    assert AmpOptimWrapper.__init__.__defaults__[0] == 'dynamic'     # it brings its own scaler
+
+
+# -- the objective --------------------------------------------------------------------------------
+
+
+def test_evaluations_share_the_mixed_images_and_draw_dropout_afresh():
+    model = classifier(mixing=dict(type='Mixup'), backbone=dict(type=ToyBackbone, dropout=0.5))
+    inputs, features = [], []
+    model.backbone.conv.register_forward_pre_hook(lambda m, args: inputs.append(args[0]))
+    model.backbone.register_forward_hook(lambda m, args, out: features.append(out.detach()))
+    model.train_step(batch(), SAM(sgd(model, lr=0)))
+    assert inputs[0] is inputs[1] and not torch.equal(*features)
+
+
+def test_the_log_is_of_the_first_evaluation_at_the_weights():
+    for method in (SAM, ImbSAM, CCSAM, GradientNormPenalty):
+        model, plain = classifier(), classifier()
+        logs = model.train_step(batch(), method(sgd(model)))
+        expected = plain.train_step(batch(), OptimWrapper(sgd(plain)))
+        assert_close(logs['loss'], expected['loss'])
+        assert not logs['loss'].requires_grad
+
+
+def test_under_mixing_labels_are_the_first_of_each_pair():
+    model = classifier()
+    labels = MixedLabels(torch.tensor([0, 1]), torch.tensor([2, 3]), torch.tensor(0.7))
+    found = Objective(model, dict(inputs=None, labels=labels))
+    assert torch.equal(found.labels, labels.first)
+    assert torch.equal(found.class_counts, torch.tensor(COUNTS, dtype=torch.float64))
+
+
+def test_losses_of_a_part_are_those_of_the_batch():
+    model = classifier().eval()
+    model.set_class_weights(torch.tensor([0.2, 0.5, 1.0, 2.3]))
+    found = Objective(model, model.data_preprocessor(batch(), False))
+    index = torch.tensor([3, 0, 6])
+    features = found.features()
+    whole = found.losses(features)
+    assert_close(found.losses(features, index), whole[index])
+    assert_close(found.losses_at({}, index), whole[index])
+    weight = model.head.weight + 1
+    assert_close(found.losses_at({'head.weight': weight}, index),
+                 found.losses(features, index, head={'weight': weight}))
+
+
+# -- state ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_the_saved_state_is_the_optimizers_alone(method):
+    model, plain = classifier(), classifier()
+    wrapper, expected = method(sgd(model, momentum=0.9)), OptimWrapper(sgd(plain, momentum=0.9))
+    train(model, wrapper)
+    train(plain, expected)
+    found, stock = wrapper.state_dict(), expected.state_dict()
+    assert found.keys() == stock.keys() and found['param_groups'] == stock['param_groups']
+    assert {key: value.keys() for key, value in found['state'].items()} == {
+        key: value.keys() for key, value in stock['state'].items()}
+
+
+@pytest.mark.parametrize(('method', 'options'), [
+    (SAM, {}), (GNM, dict(halve_at=5)), (CCSAM, {}), (SAM, dict(loss_scale='dynamic'))])
+def test_a_resumed_run_continues_as_if_it_had_never_stopped(method, options):
+    whole = classifier()
+    optimizer = dict(momentum=0.9, weight_decay=1e-3)
+    wrapper = method(sgd(whole, **optimizer), **options)
+    train(whole, wrapper, 2)
+    weights, saved = copy.deepcopy(whole.state_dict()), copy.deepcopy(wrapper.state_dict())
+    train(whole, wrapper, 3)
+    resumed = classifier(seed=1)
+    resumed.load_state_dict(weights)
+    again = method(sgd(resumed, **optimizer), **options)
+    again.load_state_dict(saved)
+    train(resumed, again, 3)
+    assert same(state(resumed), state(whole))
+
+
+def test_no_checkpoint_and_no_step_inside_a_perturbation():
+    model = classifier()
+    wrapper = SAM(sgd(model))
+    wrapper._choose(model)
+    with wrapper.perturbed([torch.ones_like(p) for p in wrapper.params]):
+        with pytest.raises(RuntimeError, match='perturbed weights'):
+            wrapper.state_dict()
+        with pytest.raises(RuntimeError, match='perturbed weights'):
+            wrapper.step()
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_every_method_is_found_by_its_name(method):
+    model = classifier()
+    wrapper = build_optim_wrapper(model, dict(
+        type=f'ltcls.{method.__name__}', optimizer=dict(type='SGD', lr=0.1)))
+    assert type(wrapper) is method is OPTIM_WRAPPERS.get(method.__name__)
