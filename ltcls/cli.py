@@ -113,6 +113,13 @@ def report(record: dict, work_dir: Path, log: list[dict]) -> None:
           f"{', '.join(sorted(path.name for path in pictures))} beside it", flush=True)
 
 
+def rehearsed(record: dict, work_dir: Path, log: list[dict]) -> None:
+    """One line instead: the numbers of a dry run mean nothing, and its folder is about to go."""
+    from ltcls.analysis.plots import write_plots
+    pictures = write_plots(record, work_dir, log)
+    print(f"{record['name']}: rehearsed, {len(pictures)} pictures drawn", flush=True)
+
+
 def _train(options: argparse.Namespace) -> int:
     from ltcls.engine.distributed import setup_distributed
     from ltcls.engine.recipe import run
@@ -123,6 +130,7 @@ def _train(options: argparse.Namespace) -> int:
             import tempfile
             with tempfile.TemporaryDirectory(prefix='ltcls-dry-run-') as folder:
                 engine.work_dir = Path(folder) / Path(options.config).stem
+                engine.report = rehearsed
                 run(options.config, engine)
             print(f'dry run of {options.config}: every stage trained, tested and saved')
         else:

@@ -28,26 +28,26 @@ def _history_method(obj, name: str):
     raise ValueError(f'refused attribute {name!r} in a checkpoint')
 
 
+def _under_name(function, name: str):
+    """The function by another full name, which is what the allow-list of torch goes by."""
+    def call(*arguments):
+        return function(*arguments)
+    call.__module__, _, call.__name__ = name.rpartition('.')
+    call.__qualname__ = call.__name__
+    return call
+
+
 def allow_mmengine_checkpoints() -> None:
-    """Let `torch.load(weights_only=True)` read what stock mmengine checkpoints hold: log histories."""
+    """Let `torch.load(weights_only=True)` read the log histories in stock mmengine checkpoints."""
     core = getattr(np, '_core', None) or np.core
-    types = [HistoryBuffer, np.ndarray, np.dtype,
-             *{type(np.dtype(code)) for code in np.typecodes['AllInteger'] + 'efdg?'}]
-    functions = [(core.multiarray._reconstruct, 'multiarray._reconstruct'),
-                 (core.multiarray.scalar, 'multiarray.scalar')]
+    allowed = [HistoryBuffer, np.ndarray, np.dtype,
+               *{type(np.dtype(code)) for code in np.typecodes['AllInteger'] + 'efdg?'},
+               _under_name(_history_method, 'builtins.getattr')]
+    # A file names numpy's functions as the numpy that wrote it did, before and since version 2.
     for package in ('numpy.core', 'numpy._core'):
-        types += [(function, f'{package}.{name}') for function, name in functions]
-    types.append((_history_method, 'builtins.getattr'))
-    if _takes_named_globals():
-        torch.serialization.add_safe_globals(types)
-    else:
-        # torch 2.4 knows only the object's own name, so renamed entries have to be left out:
-        # its own checkpoints need none of them.
-        torch.serialization.add_safe_globals([t for t in types if not isinstance(t, tuple)])
-
-
-def _takes_named_globals() -> bool:
-    return 'uple' in str(torch.serialization.add_safe_globals.__annotations__)
+        allowed += [_under_name(core.multiarray._reconstruct, f'{package}.multiarray._reconstruct'),
+                    _under_name(core.multiarray.scalar, f'{package}.multiarray.scalar')]
+    torch.serialization.add_safe_globals(allowed)
 
 
 def load_from_disk(filename: str, map_location=None):
@@ -100,3 +100,6 @@ CheckpointLoader.register_scheme(prefixes='', loader=load_from_disk, force=True)
 mmengine_checkpoint.load_url = functools.partial(
     torch.hub.load_state_dict_from_url, weights_only=True)
 mmengine_runner.save_checkpoint = save_to_disk
+# The runner's look at the machine imports torchvision and starts a compiler: half a second for a
+# log that is not written. evaluation.json says what there is.
+mmengine_runner.collect_env = dict

@@ -39,6 +39,9 @@ def apply_config_patches() -> list[str]:
         mm_config.get_installed_path = get_installed_path
         done.append('get_installed_path')
     mm_utils.MODULE2PACKAGE.setdefault('ltcls', 'ltcls')
+    if not getattr(mm_config.FormatCode, 'remembers', False):
+        mm_config.FormatCode = _remembering(mm_config.FormatCode)
+        done.append('FormatCode')
     stock = mm_config.Config._get_cfg_path
     if not getattr(stock, 'knows_ltcls', False):
         mm_config.Config._get_cfg_path = staticmethod(_own_configs_first(stock))
@@ -76,6 +79,20 @@ def get_installed_path(package: str) -> str:
         raise ModuleNotFoundError(
             f"There is no package '{package}' here: install it, or correct the name.")
     return str(Path(find_spec(package).origin).parent)
+
+
+def _remembering(stock):
+    """The formatter of a config's text, for which mmengine asks anew at every checkpoint."""
+    formatted = {}
+
+    def FormatCode(text: str, **options):
+        key = text, repr(options)
+        if key not in formatted:
+            formatted.clear()       # the texts of earlier runs are not asked for again
+            formatted[key] = stock(text, **options)
+        return formatted[key]
+    FormatCode.remembers = True
+    return FormatCode
 
 
 def _own_configs_first(stock):

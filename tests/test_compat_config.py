@@ -117,3 +117,20 @@ def test_patches_are_applied_once_and_not_where_nothing_is_broken():
     again = compat_config.apply_config_patches()
     assert '_is_builtin_module' not in again and '_get_cfg_path' not in again
     assert not compat_config.standard_library_is_misjudged()
+
+
+def test_the_text_of_a_config_is_formatted_once():
+    calls = []
+
+    def stock(text, **options):
+        calls.append(text)
+        return text.upper(), True
+
+    format_code = compat_config._remembering(stock)
+    for text in ('a = 1', 'a = 1', 'b = 2', 'b = 2'):
+        assert format_code(text, style_config={}) == (text.upper(), True)
+    assert calls == ['a = 1', 'b = 2']
+    config = Config(dict(model=dict(type='Classifier', head=dict(scale=30))))
+    assert config.pretty_text == "model = dict(head=dict(scale=30), type='Classifier')\n"
+    config.model.head.scale = 16
+    assert 'scale=16' in config.pretty_text

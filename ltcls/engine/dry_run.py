@@ -11,7 +11,7 @@ PHOTO_SIZE = 256
 
 
 def shrink(cfg: Config) -> None:
-    """Random images instead of the data, two iterations, one epoch (none where the stage has none)."""
+    """Random images instead of the data, two iterations, one epoch (or none, as in the config)."""
     for name, batches in (('train_dataloader', 2), ('val_dataloader', 1), ('test_dataloader', 1)):
         loader = cfg.get(name)
         if loader is None:

@@ -24,8 +24,8 @@ TOP_LEVEL = {*inspect.signature(Runner.__init__).parameters, 'init_from', 'find_
 TRAIN_ARGUMENTS = {*inspect.signature(EpochBasedTrainLoop.__init__).parameters} - {
     'self', 'runner', 'dataloader'}
 # The last three are mmengine's.
-LOADER_ARGUMENTS = {*inspect.signature(DataLoader.__init__).parameters,
-                    'num_batch_per_epoch', 'disable_subprocess_warning', 'diff_rank_seed'} - {'self'}
+LOADER_ARGUMENTS = {*inspect.signature(DataLoader.__init__).parameters, 'num_batch_per_epoch',
+                    'disable_subprocess_warning', 'diff_rank_seed'} - {'self'}
 
 
 @dataclass

@@ -1,10 +1,12 @@
 """Recipes: a stage may start from another config, which is trained first if it has to be."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import barrier, broadcast_object_list, is_main_process
 
 from ltcls.engine.checkpoint import finished_checkpoint, latest_checkpoint, write_init
 from ltcls.engine.configs import find_config
@@ -89,9 +91,14 @@ def _check_folder(cfg: Config, resume: bool | str) -> None:
 def _run(config: str | Path, options: Options, resume: bool | str) -> dict:
     path = find_config(config)
     cfg = load_config(path, options)
+    with alone_in(Path(cfg.work_dir)):
+        return _run_alone(path, cfg, options, resume)
+
+
+def _run_alone(path: Path, cfg: Config, options: Options, resume: bool | str) -> dict:
     work_dir = Path(cfg.work_dir)
     record = work_dir / 'evaluation.json'
-    finished = finished_checkpoint(work_dir, cfg.train_cfg.max_epochs)
+    finished, newest = _found_by_first_rank(work_dir, cfg.train_cfg.max_epochs)
     if finished is not None and record.is_file():
         announce(f'{path.stem}: finished before in {work_dir}, used as it is')
         return read_record(record)
@@ -104,12 +111,40 @@ def _run(config: str | Path, options: Options, resume: bool | str) -> dict:
         source = finished_checkpoint(stage.work_dir, stage.train_cfg.max_epochs)
         init = work_dir / 'init.pth'
         if is_main_process():
-            work_dir.mkdir(parents=True, exist_ok=True)
             write_init(source, init, cfg.init_from.parts)
         barrier()
     checkpoint = None
     if finished is not None:
         checkpoint = finished
     elif resume:
-        checkpoint = Path(resume) if isinstance(resume, str) else latest_checkpoint(work_dir)
+        checkpoint = Path(resume) if isinstance(resume, str) else newest
     return run_stage(path, cfg, options, init=init, checkpoint=checkpoint)
+
+
+def _found_by_first_rank(work_dir: Path, max_epochs: int) -> tuple[Path | None, Path | None]:
+    """The finished and the newest checkpoint as the first rank sees them, for all ranks."""
+    found = [finished_checkpoint(work_dir, max_epochs), latest_checkpoint(work_dir)]
+    broadcast_object_list(found)
+    return found[0], found[1]
+
+
+@contextmanager
+def alone_in(work_dir: Path):
+    """Hold the folder of a run against other processes, and wait for one that holds it.
+
+    Two recipes that share a stage may so be started side by side: one trains it, the other waits
+    and uses it. The lock ends with the process, however it ends.
+    """
+    lock = FileLock(work_dir / '.lock')
+    if is_main_process():
+        work_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            announce(f'waiting for another process that trains in {work_dir}')
+            lock.acquire()
+    barrier()
+    try:
+        yield
+    finally:
+        lock.release()

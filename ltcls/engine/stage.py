@@ -46,19 +46,18 @@ def build_runner(cfg: Config) -> Runner:
     return runner
 
 
-def active_schedulers(cfg: Config) -> list[dict] | None:
+def active_schedulers(cfg: Config) -> list[dict]:
     """The schedulers that begin before the last epoch; mmengine refuses to build the others."""
     schedulers = cfg.get('param_scheduler') or []
     schedulers = schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]
     last = cfg.train_cfg.max_epochs
     return [scheduler for scheduler in schedulers
-            if last and (scheduler.get('begin', 0) < last or not scheduler.get('by_epoch', True))
-            ] or None
+            if last and (scheduler.get('begin', 0) < last or not scheduler.get('by_epoch', True))]
 
 
 def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = None,
               checkpoint: Path | None = None) -> dict:
-    """Train one stage from `init` (or `checkpoint`, if it continues), test it, return its record."""
+    """Train one stage from `init`, or on from `checkpoint`; test it; return its record."""
     started = time.time()
     work_dir = Path(cfg.work_dir)
     if checkpoint is not None:

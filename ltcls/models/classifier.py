@@ -53,7 +53,8 @@ class Classifier(BaseModel):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if precision not in PRECISIONS:
-            raise ValueError(f"model.precision='{precision}' must be None, 'bfloat16' or 'float16'.")
+            raise ValueError(
+                f"model.precision='{precision}' must be None, 'bfloat16' or 'float16'.")
         if frozen_bn not in ('eval', 'shift'):
             raise ValueError(f"model.frozen_bn='{frozen_bn}' must be 'eval' or 'shift'.")
         num_classes = self.data_preprocessor.num_classes

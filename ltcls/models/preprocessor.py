@@ -1,4 +1,4 @@
-"""From a batch of the loader to the batch the network sees: device, augmentation, scaling, mixing."""
+"""From a batch of the loader to what the network sees: device, augmentation, scaling, mixing."""
 
 from typing import Sequence
 
@@ -88,8 +88,9 @@ class BatchPreprocessor(BaseDataPreprocessor):
         batch = self.cast_data(data)
         images = batch['inputs']
         if images.dtype != torch.uint8:
-            raise TypeError(f'BatchPreprocessor takes uint8 images, this batch holds {images.dtype}:'
-                            ' drop the conversion to float from the dataset pipeline.')
+            raise TypeError('BatchPreprocessor takes uint8 images, this batch holds '
+                            f'{images.dtype}: drop the conversion to float from the dataset '
+                            'pipeline.')
         if training:
             images = self.augment(images)
         images = images * self.scale - self.shift

@@ -50,14 +50,14 @@ class Objective:
 
     def __call__(self) -> Tensor:
         """Losses [B] at the current weights; without the model's own backward."""
-        with self._evaluation('features', 'head'):
+        with self._evaluation(self.model, 'features', 'head', 'loss'):
             losses = self.model(**self.batch, mode='loss')
         self._log(losses)
         return sum(value for name, value in losses.items() if 'loss' in name)
 
     def features(self) -> Tensor:
         """Features [B, D] at the current weights."""
-        with self._evaluation('features'):
+        with self._evaluation(self.model, 'features'):
             return self.model.extract(self.batch['inputs'])
 
     def logits(self, features: Tensor, head: dict[str, Tensor] | None = None) -> Tensor:
@@ -76,7 +76,9 @@ class Objective:
             first_label: under mixing, the loss of the first label alone.
         """
         labels = self.labels if first_label else self.batch['labels']
-        with self._evaluation('head'):
+        # The backbone does not run: only the head and the loss have buffers that could move.
+        with (self._evaluation(self.model.head, 'head'),
+              self._evaluation(self.model.loss, 'loss')):
             losses = self.model.losses(features, labels, self.batch.get('weights'),
                                        index=index, head=head, logits=logits)
         if index is None:
@@ -101,10 +103,11 @@ class Objective:
                 {name: value.detach() for name, value in losses.items()})
 
     @contextmanager
-    def _evaluation(self, *parts: str):
+    def _evaluation(self, module: nn.Module, *parts: str):
+        """The first evaluation of these parts moves the buffers of `module`; later ones do not."""
         first = self._moved.isdisjoint(parts)
         self._moved.update(parts)
-        with nullcontext() if first else still_buffers(self.model):
+        with nullcontext() if first else still_buffers(module):
             yield
 
 

@@ -1,23 +1,35 @@
 """The command `ltcls` in processes of their own, which may be killed or run side by side.
 
-They are forked from a server that has the libraries imported already and has computed nothing.
+They are forked from a server that has the libraries imported already and has computed nothing. They
+see no GPU, compute with one thread each and draw no pictures.
 """
 
+import functools
 import multiprocessing
 import os
 import socket
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
+from unittest.mock import patch
 
 LIMIT = 600     # seconds; a run here takes a few
 context = multiprocessing.get_context('forkserver')
 context.set_forkserver_preload([
     'ltcls.engine.recipe', 'ltcls.engine.distributed', 'ltcls.datasets', 'ltcls.samplers',
-    'ltcls.losses', 'ltcls.models', 'ltcls.hooks', 'ltcls.evaluation', 'ltcls.evaluation.table',
-    'ltcls.analysis.plots', 'matplotlib.backends.backend_agg', 'sklearn.datasets', 'torch._dynamo'])
+    'ltcls.losses', 'ltcls.models', 'ltcls.hooks', 'ltcls.evaluation', 'sklearn.datasets',
+    'torch._dynamo'])
+
+
+@functools.cache
+def serve() -> None:
+    """Start the server; it keeps the environment that it is started with."""
+    with patch.dict(os.environ, CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1'):
+        forkserver.ensure_running()
 
 
 def start(arguments: list[str], output: Path, **environment: str):
+    serve()
     process = context.Process(target=_main, args=(arguments, str(output), environment))
     process.start()
     return process
@@ -55,8 +67,9 @@ def _main(arguments: list[str], output: str, environment: dict[str, str]) -> Non
     os.dup2(file, 2)
     sys.stdout = os.fdopen(1, 'w')
     sys.stderr = os.fdopen(2, 'w')
-    from ltcls.cli import main
-    status = main(arguments)
+    from ltcls import cli
+    cli.report = lambda record, work_dir, log: None
+    status = cli.main(arguments)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

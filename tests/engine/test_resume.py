@@ -76,8 +76,8 @@ def assert_same(folder, other):
         assert [(e['loss'], e['lr'], e['val']) for e in logs[0]] == [
             (e['loss'], e['lr'], e['val']) for e in logs[1]]
         records = [json.loads((f / name / 'evaluation.json').read_text()) for f in (folder, other)]
-        for key in ('overall', 'groups', 'per_class', 'calibration', 'fingerprints', 'seed', 'epoch',
-                    'best', 'config'):
+        for key in ('overall', 'groups', 'per_class', 'calibration', 'fingerprints', 'seed',
+                    'epoch', 'best', 'config'):
             assert records[0][key] == records[1][key], f'{name}: {key}'
 
 

@@ -164,7 +164,8 @@ def test_mixup_on_the_worked_example(monkeypatch):
     # x = [[1, 2], [3, 4]], share 0.3, partners swapped -> [[2.4, 3.4], [1.6, 2.6]]
     mixer = Mixup()
     fixed_share(monkeypatch, mixer, 0.3)
-    batch = dict(inputs=torch.tensor([[1.0, 2], [3, 4]]).view(2, 1, 1, 2), labels=torch.tensor([0, 2]))
+    batch = dict(inputs=torch.tensor([[1.0, 2], [3, 4]]).view(2, 1, 1, 2),
+                 labels=torch.tensor([0, 2]))
     mixed = mixer(batch)
     order = mixed['labels'].first.argsort()
     found = mixed['inputs'].flatten(1)[order]

@@ -7,9 +7,9 @@ GROUPS = ('accuracy', 'many', 'medium', 'few', 'top3', 'top5', 'open-set F')
 INTRODUCTION = """\
 # Published and measured results
 
-Every published number that a config of this repository answers, or will answer, with what was measured
-here beside it. Accuracy in percent on the balanced test set, of the last epoch; numbers that a paper
-gives as errors are converted.
+Every published number that a config of this repository answers, or will answer, with what was
+measured here beside it. Accuracy in percent on the balanced test set, of the last epoch; numbers
+that a paper gives as errors are converted.
 
 | status | meaning |
 |---|---|
@@ -19,16 +19,18 @@ gives as errors are converted.
 | not run | no run yet; without a config in the table, its config is still to be written |
 | cannot run here | data or weights were not at hand |
 
-*Ours* is the mean over seeds ± their standard deviation, with the number of seeds in brackets. *Gap* is
-ours minus published. *Cost* is the training time of one seed in minutes with all its stages, on a machine
-that other runs may have shared. A `q` marks a number that its source quotes from elsewhere, a `?` one that is
-doubtful as printed. Where the images were not the original release, the notes say so. How rows are run:
-[reproducing](reproduce.md). The rows with all their sources: [ledger.json](results/ledger.json).
+*Ours* is the mean over seeds ± their standard deviation, with the number of seeds in brackets.
+*Gap* is ours minus published. *Cost* is the training time of one seed in minutes with all its
+stages, on a machine that other runs may have shared. *Source* is one table that prints the number,
+and how many more do. A `q` marks a number that its source quotes from elsewhere, a `?` one that is
+doubtful as printed. Where the images were not the original release, the notes say so. How rows are
+run: [reproducing](reproduce.md). The rows with all their sources:
+[ledger.json](results/ledger.json).
 """
 STAND_IN = """\
-A stand-in for CIFAR-100-LT where that is not at hand: 100 classes of Tiny ImageNet at 32x32, with the same
-class sizes and the same configs. The published numbers do not apply to it; the column *CIFAR-100-LT* shows
-them because the order of the methods can be compared.
+A stand-in for CIFAR-100-LT where that is not at hand: 100 classes of Tiny ImageNet at 32x32, with
+the same class sizes and the same configs. The published numbers do not apply to it; the column
+*CIFAR-100-LT* shows them because the order of the methods can be compared.
 """
 
 
@@ -73,21 +75,29 @@ def _section(rows: list[dict]) -> list[str]:
 
 
 def _full_table(rows: list[dict], notes: list[str]) -> list[str]:
-    stand_in = rows[0]['stand_in']
-    grouped = any(row['metric'] != 'accuracy' for row in rows)
-    head = ['method', *(['metric'] if grouped else []), 'CIFAR-100-LT' if stand_in else 'published',
-            *([] if stand_in else ['source']), 'ours', *([] if stand_in else ['gap']), 'cost', 'hardware', 'config', 'status', 'notes']
-    lines = [_line(head), _rule(len(head))]
+    table = []
     for row in rows:
-        ours = row['ours']
-        gap = ours and row['published'] is not None and f"{ours['mean'] - row['published']:+.2f}"
-        lines.append(_line([
-            row['method'], *([row['metric']] if grouped else []),
-            *([_number(row['beside'])] if stand_in else [_published(row), _source(row)]), _ours(ours),
-            *([] if stand_in else [gap or '']), '' if row['cost'] is None else f"{row['cost']:.0f}",
-            row['hardware'] or '', f"`{row['config']}`" if row['config'] else '', row['status'],
-            _references(row, notes)]))
-    return lines
+        ours, published = row['ours'], row['published']
+        gap = '' if ours is None or published is None else f"{ours['mean'] - published:+.2f}"
+        table.append({
+            'method': row['method'],
+            'metric': row['metric'],
+            'CIFAR-100-LT': _number(row['beside']),
+            'published': _published(row),
+            'source': _source(row),
+            'ours': _ours(ours),
+            'gap': gap,
+            'cost': '' if row['cost'] is None else f"{row['cost']:.0f}",
+            'hardware': row['hardware'] or '',
+            'config': f"`{row['config']}`" if row['config'] else '',
+            'status': row['status'],
+            'notes': _references(row, notes),
+        })
+    unused = {'published', 'source', 'gap'} if rows[0]['stand_in'] else {'CIFAR-100-LT'}
+    if all(row['metric'] == 'accuracy' for row in rows):
+        unused.add('metric')
+    head = [name for name in table[0] if name not in unused]
+    return [_line(head), _rule(len(head)), *(_line([row[name] for name in head]) for row in table)]
 
 
 def _short_table(rows: list[dict], notes: list[str]) -> list[str]:
@@ -110,7 +120,8 @@ def _short_table(rows: list[dict], notes: list[str]) -> list[str]:
             references = ', '.join(filter(None, (_references(row, notes) for row in shown)))
             lines.append(_line([
                 method, backbone, *(_published(cells[m]) if m in cells else '' for m in metrics),
-                _source(shown[0]), shown[0]['status'], ', '.join(dict.fromkeys(references.split(', ')))]))
+                _source(shown[0]), shown[0]['status'],
+                ', '.join(dict.fromkeys(references.split(', ')))]))
     return lines
 
 

@@ -12,17 +12,17 @@ hook of the config but checkpoints, whose cost depends on the disk.
 import argparse
 import io
 import json
-import statistics
 import sys
 import tempfile
-import time
 from contextlib import redirect_stdout
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
+from timing import interleaved, milliseconds, ratio  # noqa: E402
 
 from ltcls.engine.prepare import Options, load_config  # noqa: E402
 from ltcls.engine.stage import build_runner  # noqa: E402
@@ -50,13 +50,6 @@ def bare_epoch(images, labels, network, optimizer, batch_size: int, dtype, chann
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-
-
-def timed(function) -> tuple[float, float]:
-    """Seconds on the wall and seconds of this process's processor time."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    function()
-    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def main() -> None:
@@ -100,29 +93,22 @@ def main() -> None:
             bare_epoch(batch['inputs'], batch['labels'], network, optimizer, options.batch_size,
                        torch.bfloat16 if options.amp else None, options.amp)
 
-        blocks = dict(engine=[], bare=[])
         def engine():
-            with redirect_stdout(io.StringIO()):       # the log's work counts, its lines are not shown
+            # The log's work counts, its lines are not shown.
+            with redirect_stdout(io.StringIO()):
                 loop.run_epoch()
 
-        engine(), bare()                               # warm-up
-        for number in range(options.rounds):
-            # Who goes first alternates, so that a drift of the machine favours neither.
-            order = [('engine', engine), ('bare', bare)]
-            for name, function in order if number % 2 else order[::-1]:
-                blocks[name].append(timed(function))
+        blocks = interleaved(dict(bare=bare, engine=engine), options.rounds)
 
     result = dict(config='ce_resnet32_cifar10', batch_size=options.batch_size,
                   precision='bfloat16, channels-last' if options.amp else 'float32',
                   iterations=options.iterations, rounds=options.rounds, threads=options.threads,
                   hardware=describe_hardware(), versions=package_versions())
     for clock, column in (('wall', 0), ('processor', 1)):
-        engine, bare_times = ([block[column] for block in blocks[name]] for name in blocks)
-        ratios = [a / b for a, b in zip(engine, bare_times)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
+        low, middle, high = ratio(blocks['engine'], blocks['bare'], column)
         result[clock] = dict(
-            engine_ms=round(1000 * statistics.median(engine) / options.iterations, 2),
-            bare_ms=round(1000 * statistics.median(bare_times) / options.iterations, 2),
+            engine_ms=round(milliseconds(blocks['engine'], options.iterations, column), 2),
+            bare_ms=round(milliseconds(blocks['bare'], options.iterations, column), 2),
             ratio=round(middle, 4), quartiles=[round(low, 4), round(high, 4)])
         print(f"{clock:9}  engine {result[clock]['engine_ms']:8.2f} ms/iteration   bare "
               f"{result[clock]['bare_ms']:8.2f}   ratio {middle:.3f} (quartiles {low:.3f} to "

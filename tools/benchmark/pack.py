@@ -96,9 +96,10 @@ def _version(name: str) -> str | None:
 def download(packages: list[str], python: str, folder: Path) -> None:
     """Wheels for Linux on x86-64 and the given Python, by pip."""
     platforms = [word for platform in PLATFORMS for word in ('--platform', platform)]
-    subprocess.run([sys.executable, '-m', 'pip', 'download', '-q', '--no-deps', '--only-binary=:all:',
-                    '--implementation', 'cp', '--python-version', python, *platforms,
-                    '-d', str(folder), *packages], check=True)
+    subprocess.run([sys.executable, '-m', 'pip', 'download', '-q', '--no-deps',
+                    '--only-binary=:all:', '--implementation', 'cp',
+                    '--python-version', python, *platforms, '-d', str(folder), *packages],
+                   check=True)
 
 
 def pack(out: Path, archives: dict[str, Path], python: str, there=THERE, limit: int = 64 * 2**20,
@@ -116,7 +117,7 @@ def pack(out: Path, archives: dict[str, Path], python: str, there=THERE, limit: 
         if not archive.is_file():
             raise FileNotFoundError(f'There is no archive {archive} for data/{name}.')
         if not tarfile.is_tarfile(archive):
-            raise ValueError(f'{archive} is no tar file: pack the tree train/, test/ with tar -czf.')
+            raise ValueError(f'{archive} is no tar file: pack train/ and test/ with tar -czf.')
     shutil.rmtree(out, ignore_errors=True)
     for folder in ('wheels', 'data'):
         (out / folder).mkdir(parents=True)
@@ -146,7 +147,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--limit', type=float, default=64, help='MiB of all files together')
     options = parser.parse_args(arguments)
     try:
-        archives = {name: Path(path) for name, path in (pair.split('=', 1) for pair in options.data)}
+        pairs = (pair.partition('=') for pair in options.data)
+        archives = {name: Path(path) for name, _, path in pairs}
         files = pack(options.out, archives, options.python, options.there,
                      int(options.limit * 2**20))
     except (ValueError, FileNotFoundError) as error:

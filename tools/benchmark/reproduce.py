@@ -1,14 +1,15 @@
 """Run the open rows of the ledger, most valuable first, several at once, within a time limit.
 
-    python tools/benchmark/reproduce.py --dry-run                        # what would be run
-    python tools/benchmark/reproduce.py --hours 0.4 --parallel 8         # on a GPU
-    python tools/benchmark/reproduce.py --only mislas --seeds 0          # on a CPU, as long as it takes
+    python tools/benchmark/reproduce.py --dry-run                    # what would be run
+    python tools/benchmark/reproduce.py --hours 0.4 --parallel 8     # on a GPU
+    python tools/benchmark/reproduce.py --only mislas --seeds 0      # on a CPU, until it is done
 
-First the four systems on CIFAR-10-LT, then the baselines there, then what else has data, the stand-in
-for CIFAR-100-LT last; one seed of everything before the second of anything. Each stage of a recipe
-is a run of tools/train.py of its own, in work_dirs/reproduce/seed{S}/{config}: recipes that start
-from one stage wait for it and share it. Records go to docs/results/records as stages finish. What the
-end of the time interrupts goes on from its last checkpoint next time. See docs/reproduce.md.
+First the four systems on CIFAR-10-LT, then the baselines there, then what else has data, the
+stand-in for CIFAR-100-LT last; one seed of everything before the second of anything. Each stage of
+a recipe is a run of tools/train.py of its own, in work_dirs/reproduce/seed{S}/{config}: recipes
+that start from one stage wait for it and share it. Records go to docs/results/records as stages
+finish. What the end of the time interrupts goes on from its last checkpoint next time. See
+docs/reproduce.md.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from ltcls.engine.prepare import Options  # noqa: E402
 from ltcls.engine.recipe import stages  # noqa: E402
 from ltcls.evaluation.record import read_record  # noqa: E402
 
-WORK = Path('work_dirs') / 'reproduce'     # below the repository, so that a record's command is short
+WORK = Path('work_dirs') / 'reproduce'     # below the repository: a record shows its command
 IMBALANCES = (100, 200, 50, 20, 10, 1)     # the factor that every paper reports comes first
 LAST_WORDS = 60                            # seconds kept to stop the runs and to write the ledger
 
@@ -103,13 +104,13 @@ def open_targets(rows: list[dict], data: dict, seeds: list[int], data_root: Path
             target = Target(row['config'], seed, folder, row['stand_in'])
             if (row['config'], row['stand_in'], seed) not in done:
                 ranked.setdefault(target, (turn, *_value(row), place))
-    left_out = [f'{len(names)} configs of {name} are left out: no data for it in {_shown(data_root)}'
+    left_out = [f'{len(names)} configs of {name} are left out: no data in {_shown(data_root)}'
                 for name, names in absent.items()]
     return sorted(ranked, key=ranked.get), left_out
 
 
 def _value(row: dict) -> tuple[int, bool, int]:
-    """Smaller is more valuable: data and method, then numbers that stand firm, then the factor."""
+    """Smaller is more valuable: data and method, then undoubted numbers, then the factor."""
     if row['stand_in']:
         tier = 3 if row['system'] else 4
     elif ledger.family(row) == 'CIFAR-10-LT':
@@ -187,7 +188,7 @@ class Queue:
         self.chains: dict[Target, list[Stage]] = {}
 
     def run(self) -> None:
-        """Until everything is done, or the time is over; also after Ctrl-C nothing keeps running."""
+        """Until all is done, or the time is over; after Ctrl-C, too, nothing keeps running."""
         began = self.clock()
         try:
             while True:
@@ -254,8 +255,8 @@ class Queue:
 
     @staticmethod
     def _name(stage: Stage) -> str:
-        target = stage.target
-        return f"{target.config} seed {target.seed}{f' on {target.data}' if target.stand_in else ''}"
+        where = f' on {stage.target.data}' if stage.target.stand_in else ''
+        return f'{stage.target.config} seed {stage.target.seed}{where}'
 
 
 def command(target: Target, data_root: Path, precision: str) -> list[str]:
@@ -279,7 +280,8 @@ def keep_record(stage: Stage) -> Path:
 
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    found.add_argument('--hours', type=float, help='stop in time for this, e.g. 0.4; else when all is done')
+    found.add_argument('--hours', type=float,
+                       help='stop in time for this, e.g. 0.4; otherwise when all is done')
     found.add_argument('--parallel', type=int, default=1, help='runs at once; a GPU takes about 8')
     found.add_argument('--only', default='', metavar='PATTERN',
                        help='regular expression on config, method or data set')

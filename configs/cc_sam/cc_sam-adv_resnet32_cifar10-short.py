@@ -1,0 +1,9 @@
+_base_ = '../ce/ce_resnet32_cifar10-short.py'
+
+# Stage 2: the classifier alone, on adversarial features of growing share.
+init_from = dict(config='cc_sam_resnet32_cifar10-short', parts=['backbone', 'head'])
+train_dataloader = dict(sampler=dict(type='ClassAwareSampler', images_per_turn=1))
+model = dict(type='AdversarialFeatureClassifier', frozen=['backbone'], max_share=1.0)
+optim_wrapper = dict(optimizer=dict(lr=0.01))
+param_scheduler = []
+train_cfg = dict(max_epochs=10)

@@ -1,0 +1,4 @@
+_base_ = '../ce/ce_resnet32_cifar10-short.py'
+
+# Stage 1 (Zhou et al., CVPR 2023): every class at its own perturbed classifier, the paper's radius.
+optim_wrapper = dict(type='CCSAM', radius=1.0, mix=1.0, max_relative_radius=0.5)

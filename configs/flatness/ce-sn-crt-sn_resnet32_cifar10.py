@@ -1,0 +1,4 @@
+_base_ = './crt-sn_resnet32_cifar10.py'
+
+# A flattening tool beside CC-SAM (Zhou et al., CVPR 2023): spectral normalisation in both.
+init_from = dict(config='ce-sn_resnet32_cifar10')

@@ -1,0 +1,4 @@
+_base_ = '../crt/crt_resnet32_cifar10.py'
+
+# A flattening tool beside CC-SAM (Zhou et al., CVPR 2023): perturbed weights in stage 2.
+optim_wrapper = dict(type='ModelPerturbation', draws=2, bound=0.01)

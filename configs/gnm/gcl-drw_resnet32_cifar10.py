@@ -1,0 +1,4 @@
+_base_ = '../gcl/gcl_resnet32_cifar10.py'
+
+# Class weights of Li et al., NeurIPS 2024, for the last fifth.
+custom_hooks = [dict(type='DeferredReweightHook', begin=160, beta=0.9998)]

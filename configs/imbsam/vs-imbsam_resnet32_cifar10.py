@@ -1,0 +1,4 @@
+_base_ = '../vs/vs_resnet32_cifar10.py'
+
+# Zhou et al., ICCV 2023: sharpness-aware for classes below 200 images.
+optim_wrapper = dict(type='ImbSAM', rho=0.05, threshold=200)

@@ -1,0 +1,4 @@
+_base_ = '../ldam/ldam-drw_resnet20_digits.py'
+
+# Foret et al., ICLR 2021.
+optim_wrapper = dict(type='SAM', rho=0.05)

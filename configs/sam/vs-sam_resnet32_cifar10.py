@@ -1,0 +1,4 @@
+_base_ = '../vs/vs_resnet32_cifar10.py'
+
+# Foret et al., ICLR 2021; the radius of Rangwani et al., NeurIPS 2022.
+optim_wrapper = dict(type='SAM', rho=0.5)

@@ -1,0 +1,213 @@
+"""The command: its options, its errors, what a rehearsal leaves, what testing a checkpoint says."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ltcls import __version__, cli
+from ltcls.cli import main, parse_cfg_options
+from ltcls.evaluation.record import read_record
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONFIG = '''
+_base_ = 'ltcls::ce/ce_resnet20_digits.py'
+model = dict(backbone=dict(depth=8))
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=2)]
+default_hooks = dict(checkpoint=dict(interval=1))
+train_cfg = dict(max_epochs=2, val_interval=1)
+'''
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp('configs') / 'ce_resnet8_digits.py'
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.fixture(scope='module')
+def trained(config, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp('runs') / 'mine'
+    assert main(['train', str(config), '--work-dir', str(folder), '--seed', '4', '--amp']) == 0
+    return folder
+
+
+def error_of(capsys, *arguments) -> str:
+    """The one line on stderr of a command that must fail."""
+    assert main([str(a) for a in arguments]) == 2
+    said = capsys.readouterr().err
+    lines = [line for line in said.splitlines() if line.startswith('error:')]
+    assert len(lines) == 1 and said.strip() == lines[0], said
+    return lines[0].removeprefix('error: ')
+
+
+# -- options --------------------------------------------------------------------------------
+
+
+def test_values_of_options_are_literals_or_words():
+    assert parse_cfg_options([
+        'a.b=1', 'c=[1, 2]', 'd=word', 'e=true', 'f=None', 'g=1e-3', "h='x=y'", 'i=a=b', 'j=']) == {
+            'a.b': 1, 'c': [1, 2], 'd': 'word', 'e': True, 'f': None, 'g': 1e-3, 'h': 'x=y',
+            'i': 'a=b', 'j': ''}
+    for text in ('novalue', '=3'):
+        with pytest.raises(ValueError, match='write key=value'):
+            parse_cfg_options([text])
+
+
+def test_the_version_and_the_help_are_printed(capsys):
+    for arguments, text in ((['--version'], f'ltcls {__version__}'), (['train', '-h'], '--resume')):
+        with pytest.raises(SystemExit) as done:
+            main(arguments)
+        assert done.value.code == 0 and text in capsys.readouterr().out
+
+
+def test_amp_is_the_precision_of_every_stage(trained):
+    record = read_record(trained / 'evaluation.json')
+    assert record['precision'] == 'bfloat16' and record['seed'] == 4
+    assert record['config']['model']['channels_last'] is True
+    state = torch.load(trained / 'epoch_2.pth')['state_dict']
+    assert all(v.dtype != torch.bfloat16 for v in state.values())
+
+
+def test_the_command_line_stands_in_the_record(trained, config):
+    command = read_record(trained / 'evaluation.json')['command']
+    assert command == f'ltcls train {config} --work-dir {trained} --seed 4 --amp'
+
+
+def test_a_run_leaves_its_record_its_log_and_its_pictures(trained):
+    names = {path.name for path in trained.iterdir() if path.is_file()}
+    assert names >= {'evaluation.json', 'log.jsonl', 'config.json', 'epoch_2.pth',
+                     'class_profile.png', 'confusion.png', 'reliability.png', 'learning_curves.png'}
+
+
+def test_a_config_without_schedules_trains_without_warnings(config, tmp_path, capsys):
+    path = tmp_path / 'plain_resnet8_digits.py'
+    path.write_text(f"_base_ = '{config}'\nparam_scheduler = None\n"
+                    'train_cfg = dict(max_epochs=1)\n')
+    assert main(['train', str(path), '--work-dir', str(tmp_path / 'run')]) == 0
+    said = capsys.readouterr()
+    assert 'WARNING' not in said.out + said.err
+    assert 'lr 1.00e-01' in said.out
+
+
+# -- testing a checkpoint -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('which, epoch', [('', 2), ('epoch_1.pth', 1)])
+def test_a_test_reports_the_weights_of_the_checkpoint(config, trained, tmp_path, which, epoch):
+    log = [json.loads(line) for line in (trained / 'log.jsonl').read_text().splitlines()]
+    before = (trained / 'evaluation.json').read_bytes()
+    folder = tmp_path / 'tested'
+    arguments = [str(config), str(trained / which), '--work-dir', str(folder), '--amp']
+    assert main(['test', *arguments]) == 0
+    record = read_record(folder / 'evaluation.json')
+    # In another precision, or of another epoch, the accuracy would differ.
+    accuracy = log[epoch - 1]['val']['accuracy']
+    assert record['overall']['accuracy'] == pytest.approx(accuracy, abs=1e-3)
+    assert (record['epoch'], record['seed']) == (epoch, 4)
+    assert (trained / 'evaluation.json').read_bytes() == before
+    assert {path.name for path in folder.glob('*.png')} == {
+        'class_profile.png', 'confusion.png', 'reliability.png'}
+
+
+def test_weights_that_were_not_trained_with_ltcls_are_refused(config, trained, tmp_path, capsys):
+    content = torch.load(trained / 'epoch_2.pth')
+    del content['state_dict']['class_counts']
+    path = tmp_path / 'foreign.pth'
+    torch.save(dict(state_dict=content['state_dict']), path)
+    said = error_of(capsys, 'test', config, path, '--work-dir', tmp_path / 'test')
+    assert 'carries no class counts' in said and 'init_from' in said
+
+
+# -- a rehearsal ----------------------------------------------------------------------------
+
+
+def test_a_rehearsal_of_two_stages_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('TMPDIR', str(tmp_path / 'temporary'))
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path / 'temporary'))
+    (tmp_path / 'temporary').mkdir()
+    assert main(['train', 'gcl-crt_resnet20_digits', '--dry-run']) == 0
+    said = capsys.readouterr().out
+    assert 'gcl_resnet20_digits: 16 images' in said and 'gcl-crt_resnet20_digits: 16 images' in said
+    assert 'every stage trained, tested and saved' in said
+    assert [path.name for path in tmp_path.rglob('*')] == ['temporary']
+
+
+def test_a_rehearsal_finds_a_fault_of_the_data_set_it_replaces(capsys):
+    said = error_of(capsys, 'train', 'ce_resnet20_digits', '--dry-run', '--cfg-options',
+                    'train_dataloader.dataset.imbalanse=10')
+    assert said == ("train_dataloader.dataset: DigitsLT has no argument 'imbalanse'. "
+                    "Did you mean 'imbalance'?")
+
+
+# -- errors ---------------------------------------------------------------------------------
+
+
+def test_errors_are_one_line_with_status_two(config, tmp_path, capsys):
+    assert 'Did you mean ce_resnet20_digits' in error_of(capsys, 'train', 'ce_resnet20_digit')
+    said = error_of(capsys, 'train', config, '--cfg-options', 'model.loss.type=FocallLoss')
+    assert said.startswith("model.loss: 'FocallLoss' is not in the losses registry. "
+                           'Did you mean FocalLoss')
+    assert 'write key=value' in error_of(capsys, 'train', config, '--cfg-options', 'seed')
+    said = error_of(capsys, 'train', config, '--cfg-options', 'modle.precision=bfloat16')
+    assert said == "The config has no key 'modle'. Did you mean 'model'?"
+    assert 'There is no checkpoint' in error_of(capsys, 'test', config, tmp_path / 'no.pth')
+    assert 'There is no checkpoint' in error_of(capsys, 'test', config, tmp_path)
+    assert "no registry 'lossses'" in error_of(capsys, 'list', 'lossses')
+
+
+def test_errors_of_parts_that_are_built_later_are_one_line_too(config, tmp_path, capsys):
+    for option, text in (
+            ('train_dataloader.dataset.imbalance=0.01', 'imbalance=0.01; it is a factor'),
+            ('model.frozen=["neck"]', "model.frozen names 'neck'"),
+            ('data_preprocessor.num_classes=9', 'set data_preprocessor.num_classes=10'),
+            ('optim_wrapper.optimizer.lr=-1', 'Invalid learning rate')):
+        said = error_of(capsys, 'train', config, '--work-dir', tmp_path, '--cfg-options', option)
+        assert text in said
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(config, tmp_path, capsys):
+    (tmp_path / 'file').write_text('')
+    said = error_of(capsys, 'train', config, '--work-dir', tmp_path / 'file' / 'run')
+    assert 'file' in said and 'NotADirectoryError; LTCLS_DEBUG=1 shows where' in said
+
+
+def test_debugging_shows_where_an_error_comes_from(monkeypatch):
+    monkeypatch.setenv('LTCLS_DEBUG', '1')
+    with pytest.raises(FileNotFoundError):
+        main(['train', 'ce_resnet20_digit'])
+
+
+def test_errors_of_other_packages_say_their_kind(monkeypatch, capsys):
+    monkeypatch.setattr(cli, '_list', lambda options: torch.zeros(2) @ torch.zeros(3))
+    said = error_of(capsys, 'list')
+    assert said.endswith('(RuntimeError; LTCLS_DEBUG=1 shows where)')
+
+
+def test_the_script_ends_with_the_status_of_the_command():
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / 'tools' / 'train.py'), 'no_such_config'], text=True,
+        capture_output=True, env={**os.environ, 'OMP_NUM_THREADS': '1'}, timeout=600)
+    assert done.returncode == 2 and done.stdout == ''
+    assert done.stderr.startswith("error: There is no config file or shipped config 'no_such_conf")
+    assert len(done.stderr.splitlines()) == 1
+
+
+# -- listing --------------------------------------------------------------------------------
+
+
+def test_components_are_listed_with_their_package(capsys):
+    assert main(['list', 'losses']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    [row] = [line for line in lines if ' GCLLoss ' in line]
+    assert 'ltcls.losses.gcl' in row and '| losses' in row
+    assert main(['list', 'configs']) == 0
+    assert 'gcl-crt_resnet32_cifar10 ' in capsys.readouterr().out
+    assert main(['list', 'plugins']) == 0
+    assert 'status' in capsys.readouterr().out
