@@ -28,6 +28,13 @@ def _history_method(obj, name: str):
     raise ValueError(f'refused attribute {name!r} in a checkpoint')
 
 
+def _latin_bytes(text: str, encoding: str) -> bytes:
+    """How pickle writes the bytes of an array; torch allows it by itself since 2.5."""
+    if encoding != 'latin1':
+        raise ValueError(f'refused encoding {encoding!r} in a checkpoint')
+    return text.encode('latin1')
+
+
 def _under_name(function, name: str):
     """The function by another full name, which is what the allow-list of torch goes by."""
     def call(*arguments):
@@ -42,7 +49,8 @@ def allow_mmengine_checkpoints() -> None:
     core = getattr(np, '_core', None) or np.core
     allowed = [HistoryBuffer, np.ndarray, np.dtype,
                *{type(np.dtype(code)) for code in np.typecodes['AllInteger'] + 'efdg?'},
-               _under_name(_history_method, 'builtins.getattr')]
+               _under_name(_history_method, 'builtins.getattr'),
+               _under_name(_latin_bytes, '_codecs.encode')]
     # A file names numpy's functions as the numpy that wrote it did, before and since version 2.
     for package in ('numpy.core', 'numpy._core'):
         allowed += [_under_name(core.multiarray._reconstruct, f'{package}.multiarray._reconstruct'),
