@@ -1,6 +1,7 @@
 """CIFAR-10 and CIFAR-100, cut to a long tail: the official release, or a tree of image files."""
 
 import os
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -71,12 +72,15 @@ class CIFARLT(ImageFileDataset):
         except RuntimeError:      # torchvision's word for absent or damaged files
             problem = 'download=False'
         if self.download:
-            problem = 'the download failed'
+            problem, existed = 'the download failed', os.path.isdir(self.root)
             if is_main_process():
                 try:
                     reader(self.root, train=train, download=True)
                 except (OSError, RuntimeError) as error:
                     problem = f'the download failed ({error})'
+                    if not existed:              # torchvision makes the folder before it downloads
+                        with suppress(OSError):
+                            os.rmdir(self.root)
             barrier()
             try:
                 return reader(self.root, train=train)

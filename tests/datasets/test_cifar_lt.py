@@ -104,12 +104,14 @@ def test_an_absent_release_names_the_path_and_the_remedy(tmp_path):
 
 def test_a_failed_download_is_one_line_with_its_cause(tmp_path, monkeypatch):
     def unreachable(self):
+        Path(self.root).mkdir()          # as torchvision does first
         raise OSError('network is\nunreachable')
 
     monkeypatch.setattr('torchvision.datasets.CIFAR10.download', unreachable)
     with pytest.raises(DataError, match='download failed .network is unreachable') as caught:
         CIFAR10LT(root=str(tmp_path / 'nowhere'))
     assert '\n' not in str(caught.value)
+    assert not (tmp_path / 'nowhere').exists()
 
 
 def test_the_tree_has_alphabetical_classes_and_sorted_files(tree):
