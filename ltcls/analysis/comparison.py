@@ -68,11 +68,12 @@ def plot_comparison(records: Sequence[dict]) -> 'Figure':
         _draw_curve(right, curve, colour, linestyle=('-', '--', ':')[i // len(METHOD_COLOURS) % 3])
     left.set_xticks(range(len(shown)), shown)
     left.set(ylim=(0, 101), ylabel='test accuracy in %')
-    left.set_title('overall and by group')
+    left.set_title('overall and by group', pad=16)
     left.grid(False, axis='x')
     right.set(ylim=(0, 101), ylabel='test accuracy in %', xlim=(-0.7, len(rows) - 0.3))
     span = _smoothing(len(rows))
-    right.set_title('each class' if span == 1 else f'each class, mean over {span} neighbours')
+    right.set_title('each class' if span == 1 else f'each class, mean over {span} neighbours',
+                    pad=16)
     class_axis(right, rows)
     figure.legend(*left.get_legend_handles_labels(), loc='outside upper left',
                   ncols=min(len(runs), 5))
