@@ -1,9 +1,9 @@
-from .base import DataError, LongTailDataset, collate_batch
+from .base import DataError, LongTailDataset
 from .cifar import CIFAR10LT, CIFAR100LT
 from .digits import DigitsLT
 from .fingerprint import fingerprint
 from .folder import FolderLT
-from .loading import seed_worker
+from .loading import collate_batch, seed_worker
 from .random_images import RandomImages
 from .transforms import Cutout, build_pipeline
 

@@ -6,9 +6,7 @@ from typing import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
-
-from ltcls.registry import FUNCTIONS
+from torch.utils.data import Dataset
 
 from .fingerprint import fingerprint
 from .selection import PROFILES, SELECTIONS, class_positions, hold_out, profile_counts
@@ -233,9 +231,3 @@ class LongTailDataset(Dataset):
                             f'image in {self.root}. Add images, or remove the class.')
         warnings.warn(f'{type(self).__name__}: class {shown} has no {self.split} image, so its '
                       'accuracy will be missing.', stacklevel=3)
-
-
-@FUNCTIONS.register_module()
-def collate_batch(batch) -> dict[str, Tensor]:
-    """A batch from the loader's list of samples; a batch that was fetched whole stays as it is."""
-    return batch if isinstance(batch, dict) else default_collate(batch)

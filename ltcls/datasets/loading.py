@@ -1,10 +1,17 @@
-"""How the workers of a loader are seeded."""
+"""How a loader puts a batch together, and how its workers are seeded."""
 
 import numpy as np
 import torch
-from torch.utils.data import get_worker_info
+from torch import Tensor
+from torch.utils.data import default_collate, get_worker_info
 
 from ltcls.registry import FUNCTIONS
+
+
+@FUNCTIONS.register_module()
+def collate_batch(batch) -> dict[str, Tensor]:
+    """A batch from the loader's list of samples; a batch that was fetched whole stays as it is."""
+    return batch if isinstance(batch, dict) else default_collate(batch)
 
 
 @FUNCTIONS.register_module()

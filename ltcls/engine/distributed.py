@@ -1,6 +1,5 @@
 """Starting and ending the process group."""
 
-import os
 from contextlib import contextmanager
 
 import torch
@@ -21,8 +20,6 @@ def setup_distributed(launcher: str = 'none'):
             torch.distributed.init_process_group('gloo')
         else:
             raise ValueError(f"--launcher {launcher} needs GPUs; on CPUs use --launcher pytorch.")
-        if int(os.environ.get('WORLD_SIZE', 1)) > 1:
-            os.environ.setdefault('OMP_NUM_THREADS', '1')
     try:
         yield
         if started:

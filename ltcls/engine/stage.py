@@ -64,9 +64,9 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
         cfg.load_from, cfg.resume = str(checkpoint), True
     store_config(work_dir, cfg)
     runner = build_runner(cfg)
-    counts = runner.train_dataloader.dataset.metainfo['class_counts']
-    announce(_opening(path, cfg, runner, counts))
-    runner.logger.info(_opening(path, cfg, runner, counts))
+    opening = _opening(path, cfg, runner)
+    announce(opening)
+    runner.logger.info(opening)
     if checkpoint is not None:
         announce(f'continuing from {checkpoint.name}')
     elif init is not None:
@@ -96,8 +96,9 @@ def test_checkpoint(path: Path, cfg: Config, checkpoint: Path, options: Options)
     return record
 
 
-def _opening(path: Path, cfg: Config, runner: Runner, counts) -> str:
+def _opening(path: Path, cfg: Config, runner: Runner) -> str:
     dataset = runner.train_dataloader.dataset
+    counts = dataset.metainfo['class_counts']
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
     return (f'{path.stem}: {len(dataset)} images of {len(counts)} classes, '
             f'{max(counts)} to {min(counts)} a class; data {dataset.fingerprint[:12]}; seed '

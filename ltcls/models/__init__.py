@@ -5,5 +5,5 @@ from .distributed import DistributedClassifier
 from .mixing import CutMix, MixedLabels, Mixup
 from .preprocessor import BatchPreprocessor, PadCropFlip
 
-__all__ = ['backbones', 'heads', 'AdversarialFeatureClassifier', 'BatchPreprocessor', 'Classifier', 'CutMix',
-           'DistributedClassifier', 'MixedLabels', 'Mixup', 'PadCropFlip']
+__all__ = ['backbones', 'heads', 'AdversarialFeatureClassifier', 'BatchPreprocessor',
+           'Classifier', 'CutMix', 'DistributedClassifier', 'MixedLabels', 'Mixup', 'PadCropFlip']
