@@ -215,7 +215,7 @@ def one_step(name: str, cfg: Config) -> None:
     'ldam-drw_resnet20_digits', 'ce-drs_resnet20_digits'])
 def test_a_recipe_runs_from_the_command_line_without_its_data(name, capsys, monkeypatch):
     monkeypatch.setenv('LTCLS_DEBUG', '1')      # an error comes with its traceback
-    monkeypatch.setattr('ltcls.cli.report', None)      # pictures take longer than the training
+    monkeypatch.setattr('ltcls.commands.train.rehearsed', None)      # pictures take longer than the training
     assert main(['train', name, '--dry-run']) == 0
     assert 'every stage trained, tested and saved' in capsys.readouterr().out
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
-from ltcls.cli import COMMANDS, parse_cfg_options, parser
+from ltcls.cli import COMMANDS, parser
+from ltcls.commands.arguments import parse_cfg_options
 from ltcls.engine.configs import config_names
 from ltcls.engine.prepare import Options, load_config
 

@@ -24,7 +24,8 @@ ALLOWED = {
     'hooks': BASE,
     'engine': ENGINE,
     'analysis': ENGINE,
-    'cli': ENGINE | {'analysis'},
+    'commands': ENGINE | {'analysis'},
+    'cli': {'commands'},
 }
 FILES = sorted(PACKAGE.rglob('*.py'))
 

@@ -68,7 +68,8 @@ def _main(arguments: list[str], output: str, environment: dict[str, str]) -> Non
     sys.stdout = os.fdopen(1, 'w')
     sys.stderr = os.fdopen(2, 'w')
     from ltcls import cli
-    cli.report = lambda record, work_dir, log: None
+    from ltcls.commands import arguments as common
+    common.report = lambda record, work_dir, log: None
     status = cli.main(arguments)
     sys.stdout.flush()
     sys.stderr.flush()

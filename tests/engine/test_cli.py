@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from ltcls import __version__, cli
-from ltcls.cli import main, parse_cfg_options
+from ltcls.cli import main
+from ltcls.commands.arguments import parse_cfg_options
 from ltcls.evaluation.record import read_record
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -185,7 +186,7 @@ def test_debugging_shows_where_an_error_comes_from(monkeypatch):
 
 
 def test_errors_of_other_packages_say_their_kind(monkeypatch, capsys):
-    monkeypatch.setattr(cli, '_list', lambda options: torch.zeros(2) @ torch.zeros(3))
+    monkeypatch.setattr('ltcls.commands.list.run', lambda options: torch.zeros(2) @ torch.zeros(3))
     said = error_of(capsys, 'list')
     assert said.endswith('(RuntimeError; LTCLS_DEBUG=1 shows where)')
 

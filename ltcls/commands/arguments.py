@@ -1,0 +1,64 @@
+"""The arguments that several commands share."""
+
+import argparse
+import ast
+from pathlib import Path
+
+
+def config_arguments(command: argparse.ArgumentParser) -> None:
+    """A config, and what may be said about it on the command line."""
+    command.add_argument('config', help='a config file, or the name of a shipped config')
+    command.add_argument('--work-dir', help='folder of the run; work_dirs/<config name> otherwise')
+    command.add_argument('--data-root', help='folder of the data, instead of the one in the config')
+    command.add_argument('--skip-bad-images', action='store_true',
+                         help='leave out images that cannot be read, and list them')
+    command.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
+                         help='config keys to override in every stage, e.g. train_cfg.max_epochs=5')
+    command.add_argument('--amp', action='store_true',
+                         help='bfloat16 with channels-last memory, on GPU and CPU')
+    command.add_argument('--launcher', default='none',
+                         choices=['none', 'pytorch', 'slurm', 'mpi'])
+    command.add_argument('--local_rank', '--local-rank', type=int, default=0,
+                         help=argparse.SUPPRESS)
+
+
+def engine_options(options: argparse.Namespace):
+    """The engine's `Options` from what `config_arguments` read."""
+    from ltcls.engine.prepare import Options
+    cfg_options = parse_cfg_options(options.cfg_options)
+    if options.amp:
+        cfg_options.update({'model.precision': 'bfloat16', 'model.channels_last': True})
+    return Options(
+        work_dir=None if options.work_dir is None else Path(options.work_dir),
+        cfg_options=cfg_options, data_root=options.data_root,
+        skip_bad_images=options.skip_bad_images, launcher=options.launcher,
+        command=options.command_line, report=report)
+
+
+def parse_cfg_options(pairs: list[str]) -> dict:
+    """['a.b=1', 'c=[1,2]', 'd=name'] -> {'a.b': 1, 'c': [1, 2], 'd': 'name'}.
+
+    Raises:
+        ValueError: a pair without '='.
+    """
+    values = {}
+    for pair in pairs:
+        key, equals, text = pair.partition('=')
+        if not equals or not key:
+            raise ValueError(f"--cfg-options got '{pair}'; write key=value, e.g. "
+                             'train_cfg.max_epochs=5.')
+        try:
+            values[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            values[key] = dict(true=True, false=False, none=None).get(text.lower(), text)
+    return values
+
+
+def report(record: dict, work_dir: Path, log: list[dict]) -> None:
+    """The result of one stage: its tables on the terminal, its pictures beside the record."""
+    from ltcls.analysis.plots import write_plots
+    from ltcls.evaluation.table import run_table
+    print(run_table(record), flush=True)
+    pictures = write_plots(record, work_dir, log)
+    print(f"record {work_dir / 'evaluation.json'}, pictures "
+          f"{', '.join(sorted(path.name for path in pictures))} beside it", flush=True)

@@ -1,0 +1,44 @@
+"""`ltcls train`."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from .arguments import config_arguments, engine_options
+
+HELP = 'train a config, with every stage it starts from'
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """What `ltcls train` takes."""
+    config_arguments(command)
+    command.add_argument('--resume', nargs='?', const=True, default=False, metavar='CHECKPOINT',
+                         help='continue the newest checkpoint of the run, or the one named here')
+    command.add_argument('--seed', type=int, help='seed of every stage')
+    command.add_argument('--dry-run', action='store_true',
+                         help='random images instead of the data, two iterations, validation and '
+                              'checkpoint of every stage, in a temporary folder')
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train every stage of the recipe; or rehearse it."""
+    from ltcls.engine import recipe
+    from ltcls.engine.distributed import setup_distributed
+    engine = engine_options(options)
+    engine.resume, engine.seed, engine.dry_run = options.resume, options.seed, options.dry_run
+    with setup_distributed(engine.launcher):
+        if not options.dry_run:
+            recipe.run(options.config, engine)
+            return
+        with tempfile.TemporaryDirectory(prefix='ltcls-dry-run-') as folder:
+            engine.work_dir = Path(folder) / Path(options.config).stem
+            engine.report = rehearsed
+            recipe.run(options.config, engine)
+        print(f'dry run of {options.config}: every stage trained, tested and saved')
+
+
+def rehearsed(record: dict, work_dir: Path, log: list[dict]) -> None:
+    """One line instead: the numbers of a dry run mean nothing, and its folder is about to go."""
+    from ltcls.analysis.plots import write_plots
+    pictures = write_plots(record, work_dir, log)
+    print(f"{record['name']}: rehearsed, {len(pictures)} pictures drawn", flush=True)
