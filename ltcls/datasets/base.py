@@ -71,6 +71,7 @@ class LongTailDataset(Dataset):
         self._drop(self.prepare())
         counts = np.bincount(self.labels, minlength=len(self.classes))
         self._check_classes(counts)
+        self._targets = torch.from_numpy(self.labels)
         self.metainfo = dict(classes=list(self.classes), class_counts=counts.tolist())
 
     # What a data set writes.
@@ -148,8 +149,16 @@ class LongTailDataset(Dataset):
 
     def _fetch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         indices = torch.as_tensor(indices, dtype=torch.int64)
+        if self.images.is_cuda:      # only from pinned memory does the host not wait for the copy
+            indices = indices.pin_memory()
+        indices = indices.to(self.images.device, non_blocking=True)
         return dict(inputs=self.images.index_select(0, indices),
-                    labels=torch.from_numpy(self.labels).index_select(0, indices))
+                    labels=self._targets.index_select(0, indices))
+
+    def place(self, device: torch.device | str) -> None:
+        """Keep the images, and the labels that go with a batch, on this device."""
+        self.images = self.images.to(device)
+        self._targets = torch.from_numpy(self.labels).to(device)
 
     # Construction.
 

@@ -61,21 +61,17 @@ class RandomImages(LongTailDataset):
 
     def prepare(self) -> dict[int, str]:
         generator = torch.Generator().manual_seed(0)
-        self._stored = torch.randint(0, 256, (STORED, *self.shape), generator=generator,
-                                     dtype=torch.uint8)
+        self.images = torch.randint(0, 256, (STORED, *self.shape), generator=generator,
+                                    dtype=torch.uint8)
         return {}
 
     def __len__(self) -> int:
         return self.length or len(self.labels)
 
     def load_image(self, index: int):
-        return self._stored[index % STORED]
-
-    @property
-    def __getitems__(self):
-        return None if self.pipeline is not None else self._fetch
+        return self.images[index % STORED]
 
     def _fetch(self, indices: Sequence[int]) -> dict:
         indices = torch.as_tensor(indices, dtype=torch.int64)
-        return dict(inputs=self._stored.index_select(0, indices % STORED),
-                    labels=torch.from_numpy(self.labels).index_select(0, indices))
+        batch = super()._fetch(indices % STORED)
+        return dict(batch, labels=self._targets[indices.to(self._targets.device)])

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from ltcls.compat import load_from_disk
 from ltcls.engine.checkpoint import load_init
+from ltcls.engine.device import fuse_optimizer, place_data
 from ltcls.engine.prepare import Options, plain_config
 from ltcls.evaluation.record import build_record, read_log, write_record
 
@@ -36,6 +38,7 @@ def build_runner(cfg: Config) -> Runner:
     """mmengine's Runner, quiet on the terminal, with its log file open for our own lines."""
     cfg = copy.deepcopy(cfg)
     cfg.param_scheduler = active_schedulers(cfg)
+    fuse_optimizer(cfg, get_device())
     # mmengine keeps log and message hub by this name, also beyond the life of a runner.
     cfg.experiment_name = f'{Path(cfg.work_dir).name}_{os.getpid()}_{next(_runners)}'
     runner = Runner.from_cfg(cfg)
@@ -67,6 +70,7 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
     opening = _opening(path, cfg, runner)
     announce(opening)
     runner.logger.info(opening)
+    give_data(runner, cfg, runner.train_loop, runner.val_loop, runner.test_loop)
     if checkpoint is not None:
         announce(f'continuing from {checkpoint.name}')
     elif init is not None:
@@ -89,11 +93,19 @@ def test_checkpoint(path: Path, cfg: Config, checkpoint: Path, options: Options)
     cfg.load_from = str(checkpoint)
     trained = load_from_disk(str(checkpoint), map_location='cpu').get('meta', {})
     runner = build_runner(cfg)
+    give_data(runner, cfg, runner.test_loop)
     runner.test()
     record = finish_record(runner, path, cfg, options, wall_time=time.time() - started,
                            epoch=trained.get('epoch'), seed=trained.get('seed'))
     report(options, record, Path(cfg.work_dir))
     return record
+
+
+def give_data(runner: Runner, cfg: Config, *loops) -> None:
+    """Images in memory go where the model is, unless env_cfg.resident_data=False."""
+    if cfg.get('env_cfg', {}).get('resident_data', True):
+        loaders = [loop.dataloader for loop in loops if loop is not None]
+        place_data(loaders, next(runner.model.parameters()).device)
 
 
 def _opening(path: Path, cfg: Config, runner: Runner) -> str:

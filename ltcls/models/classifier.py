@@ -12,6 +12,7 @@ from ltcls.longtail import Clock, LongTailModule
 from ltcls.optim_wrappers import Objective, PerturbedOptimWrapper
 from ltcls.registry import LOSSES, MODELS
 
+from .capture import capture, check_capture
 from .mixing import MixedLabels
 
 PRECISIONS = {None: None, 'float32': None, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
@@ -35,9 +36,12 @@ class Classifier(BaseModel):
         precision: None (float32) or 'bfloat16', in training and testing, on GPU and CPU; or
             'float16', which needs an optim wrapper that scales the loss.
         channels_last: memory layout of the backbone and its inputs.
+        compile: run the backbone through `torch.compile`; True for inductor, or a backend by name.
+        cuda_graphs: replay the backbone's kernels as CUDA graphs, with or without `compile`.
 
     Raises:
-        ValueError: an unknown part in `frozen`, precision or `frozen_bn`.
+        ValueError: an unknown part in `frozen`, precision or `frozen_bn`, or CUDA graphs without a
+            GPU.
     """
 
     class_counts: Tensor
@@ -47,7 +51,8 @@ class Classifier(BaseModel):
     def __init__(self, backbone: dict, head: dict, loss: dict,
                  data_preprocessor: dict | nn.Module, frozen: Sequence[str] = (),
                  frozen_bn: str = 'eval', precision: str | None = None,
-                 channels_last: bool = False, init_cfg: dict | None = None):
+                 channels_last: bool = False, compile: bool | str = False,
+                 cuda_graphs: bool = False, init_cfg: dict | None = None):
         # mmengine would look it up in its own registry, unless a runner has set the default scope.
         if isinstance(data_preprocessor, dict):
             data_preprocessor = MODELS.build(data_preprocessor)
@@ -67,6 +72,7 @@ class Classifier(BaseModel):
         if channels_last:
             self.backbone.to(memory_format=torch.channels_last)
             self.data_preprocessor.channels_last = True
+        self.captured = capture(self.backbone, compile, cuda_graphs)
         self.frozen_bn = frozen_bn
         self.frozen = [self._part(path) for path in frozen]
         for part in self.frozen:
@@ -223,8 +229,10 @@ def takes_objective(model: Classifier, optim_wrapper: OptimWrapper) -> bool:
     """Whether the wrapper evaluates the loss itself.
 
     Raises:
-        ValueError: float16 without loss scaling, where small gradients would become zero.
+        ValueError: float16 without loss scaling, where small gradients would become zero; or a
+            wrapper that cannot work on a compiled backbone.
     """
+    check_capture(model, optim_wrapper)
     if model.dtype == torch.float16 and getattr(optim_wrapper, 'loss_scaler', None) is None:
         raise ValueError("model.precision='float16' needs loss scaling: set optim_wrapper.type="
                          "'PerturbedOptimWrapper' (or a method's) and optim_wrapper.loss_scale="

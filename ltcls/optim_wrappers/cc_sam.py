@@ -84,6 +84,8 @@ class CCSAM(PerturbedOptimWrapper):
         self.param_norm, self.grad_norm = param_norm, grad_norm
         self.reduction, self.first_label = reduction, flat_target == 'first'
         self.max_relative_radius = max_relative_radius
+        # The class loop replaces weights and batch statistics inside the backbone.
+        self.capturable = perturb == 'head'
 
     def accumulate_grad(self, objective: Objective) -> None:
         if self.perturb != 'head':

@@ -30,6 +30,8 @@ class ImbSAM(PerturbedOptimWrapper):
         ValueError: a negative radius, threshold or weight.
     """
 
+    capturable = False      # two backward passes through one forward pass
+
     def __init__(self, optimizer: torch.optim.Optimizer, rho=0.05, threshold: float = 20,
                  tail_weight: float = 2.0, **options):
         super().__init__(optimizer, **options)

@@ -40,6 +40,8 @@ class PerturbedOptimWrapper(OptimWrapper):
         TypeError: weights below float32, which small offsets would vanish in.
     """
 
+    capturable = True       # works on a compiled backbone: `model.compile`, `model.cuda_graphs`
+
     def __init__(self, optimizer: torch.optim.Optimizer, accumulative_counts: int = 1,
                  clip_grad: dict | None = None, loss_scale: str | float | dict | None = None,
                  include: Sequence[str] | None = None, exclude: Sequence[str] = (),

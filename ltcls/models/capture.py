@@ -1,0 +1,49 @@
+"""The backbone as one compiled program or as CUDA graphs."""
+
+import torch
+from torch import nn
+
+
+def capture(backbone: nn.Module, compile: bool | str, cuda_graphs: bool) -> bool:
+    """Capture the forward and backward of a backbone, in place; whether anything was captured.
+
+    The module, its parameters and its state dict stay what they are; only calling it takes another
+    path. What depends on Python state, such as training mode or batch norm that must not move, is
+    guarded: a change compiles once more. Each shape of a batch is compiled on its own.
+
+    Args:
+        compile: True for inductor, or the name of another backend of `torch.compile`.
+        cuda_graphs: replay the kernels of a pass as one CUDA graph, with or without `compile`.
+
+    Raises:
+        ValueError: CUDA graphs without a GPU, or with a backend that has none.
+    """
+    if not compile and not cuda_graphs:
+        return False
+    if cuda_graphs and not torch.cuda.is_available():
+        raise ValueError('model.cuda_graphs=True needs a CUDA device, and this machine has none: '
+                         'set it to False.')
+    if cuda_graphs and compile not in (True, False, 'inductor'):
+        raise ValueError(f"model.compile='{compile}' has no CUDA graphs: set model.compile to True "
+                         'or False, or model.cuda_graphs to False.')
+    if not compile:
+        options = dict(backend='cudagraphs')
+    elif cuda_graphs:
+        options = dict(mode='reduce-overhead')
+    else:
+        options = dict(backend='inductor' if compile is True else compile)
+    # `bool` and sizes of a batch are guarded one by one; symbolic sizes exclude CUDA graphs.
+    backbone.compile(dynamic=False, **options)
+    return True
+
+
+def check_capture(model: nn.Module, optim_wrapper) -> None:
+    """Refuse an optim wrapper that cannot work on a captured backbone.
+
+    Raises:
+        ValueError: which one, and the remedy.
+    """
+    if model.captured and not getattr(optim_wrapper, 'capturable', True):
+        raise ValueError(
+            f'{type(optim_wrapper).__name__} with these arguments cannot work on a compiled '
+            'backbone: set model.compile and model.cuda_graphs to False.')

@@ -1,0 +1,53 @@
+"""What a GPU is given beforehand, tried on a device that holds no values."""
+
+import torch
+from mmengine.config import Config
+from torch.utils.data import DataLoader
+
+from ltcls.datasets import DigitsLT, RandomImages, collate_batch
+from ltcls.engine.device import fuse_optimizer, place_data
+
+META = torch.device('meta')
+
+
+def loader_of(dataset, **options):
+    return DataLoader(dataset, batch_size=4, collate_fn=collate_batch, **options)
+
+
+def test_images_in_memory_are_fetched_where_they_were_placed():
+    loaders = [loader_of(DigitsLT(split='test')), loader_of(RandomImages(num_classes=3))]
+    place_data(loaders, META)
+    for loader in loaders:
+        batch = next(iter(loader))
+        assert batch['inputs'].device == META and batch['labels'].device == META
+        assert batch['inputs'].dtype == torch.uint8 and batch['inputs'].shape[0] == 4
+
+
+def test_placing_changes_no_batch():
+    here, placed = DigitsLT(imbalance=10), DigitsLT(imbalance=10)
+    place_data([loader_of(placed)], torch.device('cpu'))
+    for ours, theirs in zip(loader_of(placed), loader_of(here)):
+        assert torch.equal(ours['inputs'], theirs['inputs'])
+        assert torch.equal(ours['labels'], theirs['labels'])
+    assert placed.fingerprint == here.fingerprint
+
+
+def test_loaders_with_workers_and_images_one_by_one_stay_where_they_are():
+    flips = RandomImages(num_classes=3, pipeline=[dict(type='RandomHorizontalFlip')])
+    worked = RandomImages(num_classes=3)
+    place_data([loader_of(flips), loader_of(worked, num_workers=1)], META)
+    assert flips.images.device.type == worked.images.device.type == 'cpu'
+
+
+def optimizer_on(device, **optimizer):
+    cfg = Config(dict(optim_wrapper=dict(optimizer=optimizer)))
+    fuse_optimizer(cfg, device)
+    return cfg.optim_wrapper.optimizer
+
+
+def test_optimizers_are_fused_on_a_gpu_unless_the_config_says_otherwise():
+    assert optimizer_on('cuda', type='SGD', lr=0.1).fused is True
+    assert optimizer_on('cuda', type='SGD', lr=0.1, fused=False).fused is False
+    assert 'fused' not in optimizer_on('cuda', type='SGD', lr=0.1, foreach=True)
+    assert 'fused' not in optimizer_on('cuda', type='Adagrad', lr=0.1)
+    assert 'fused' not in optimizer_on('cpu', type='SGD', lr=0.1)

@@ -1,0 +1,104 @@
+"""A captured backbone computes what the eager one does, under every optim wrapper."""
+
+import copy
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from ltcls.longtail import Clock
+from ltcls.models import Classifier
+from ltcls.registry import OPTIM_WRAPPERS
+
+COUNTS = [40, 20, 10, 5]
+MODEL = dict(
+    backbone=dict(type='CIFARResNet', depth=8, in_channels=3),
+    head=dict(type='LinearHead'),
+    loss=dict(type='GCLLoss', cloud_size=0.5),
+    data_preprocessor=dict(type='BatchPreprocessor', num_classes=4, mean=[0.5] * 3, std=[0.25] * 3))
+WRAPPERS = [
+    dict(type='OptimWrapper'),
+    dict(type='PerturbedOptimWrapper', accumulative_counts=2, clip_grad=dict(max_norm=0.5)),
+    dict(type='SAM', rho=0.05),
+    dict(type='GNM', rho=0.01),
+    dict(type='CCSAM', radius=0.01),
+    dict(type='GradientNormPenalty', rho=0.05),
+]
+
+
+def classifier(**options):
+    torch.manual_seed(0)
+    model = Classifier(**MODEL, **options)
+    model.bind(COUNTS)
+    model.set_clock(Clock(1, 10, 0.1))
+    return model.train()
+
+
+def batches():
+    generator = torch.Generator().manual_seed(1)
+    for size in (6, 6, 5):      # the last batch of an epoch has another shape
+        yield dict(
+            inputs=torch.randint(0, 256, (size, 3, 8, 8), generator=generator, dtype=torch.uint8),
+            labels=torch.randint(0, 4, (size,), generator=generator))
+
+
+def trained(model, wrapper):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    wrapper = OPTIM_WRAPPERS.build(dict(wrapper, optimizer=optimizer))
+    wrapper.initialize_count_status(model, 0, 4)
+    torch.manual_seed(2)
+    for batch in batches():
+        model.train_step(batch, wrapper)
+    return model.state_dict()
+
+
+@pytest.mark.parametrize('wrapper', WRAPPERS, ids=lambda wrapper: wrapper['type'])
+def test_a_captured_backbone_trains_to_the_same_weights_and_statistics(wrapper):
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    eager = trained(classifier(), wrapper)
+    captured = trained(classifier(compile='aot_eager'), wrapper)
+    assert torch._dynamo.utils.counters['stats']['unique_graphs'] > 0
+    assert not torch._dynamo.utils.counters['graph_break']
+    assert list(captured) == list(eager)      # a checkpoint fits either
+    for name, value in eager.items():
+        assert_close(captured[name], value, rtol=1e-4, atol=1e-5, msg=lambda text: f'{name}: {text}')
+
+
+@pytest.mark.parametrize('wrapper', [dict(type='ImbSAM'), dict(type='CCSAM', perturb='all')],
+                         ids=['ImbSAM', 'CCSAM(all)'])
+def test_a_wrapper_that_cannot_be_captured_says_so(wrapper):
+    with pytest.raises(ValueError, match='set model.compile and model.cuda_graphs to False'):
+        trained(classifier(compile='aot_eager'), wrapper)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='this machine has a GPU')
+def test_cuda_graphs_need_a_gpu():
+    with pytest.raises(ValueError, match='cuda_graphs=True needs a CUDA device'):
+        classifier(cuda_graphs=True)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='CUDA graphs need a GPU')
+@pytest.mark.parametrize('wrapper', WRAPPERS, ids=lambda wrapper: wrapper['type'])
+def test_cuda_graphs_train_to_the_same_weights(wrapper):
+    def on_gpu(batch_of):
+        return ({name: value.cuda() for name, value in batch.items()} for batch in batch_of())
+    results = []
+    for options in (dict(), dict(cuda_graphs=True)):
+        model = classifier(**options).cuda()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        built = OPTIM_WRAPPERS.build(dict(wrapper, optimizer=optimizer))
+        built.initialize_count_status(model, 0, 4)
+        torch.manual_seed(2)
+        for batch in on_gpu(batches):
+            model.train_step(batch, built)
+        results.append(model.state_dict())
+    for name, value in results[0].items():
+        assert_close(results[1][name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_copy_of_a_captured_model_runs_without_it():
+    model = classifier(compile='aot_eager').eval()
+    twin = copy.deepcopy(model)
+    images = torch.randn(2, 3, 8, 8)
+    assert_close(twin(images), model(images))
