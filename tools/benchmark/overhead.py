@@ -1,12 +1,16 @@
-"""What the framework adds to an iteration: the engine's training loop against a bare PyTorch loop.
+"""What the framework adds: the engine against a bare PyTorch loop that does the same work.
 
-Both run in one process, in turn, round after round, on the same images in memory, with the same
-network, augmentation, precision and optimizer. A block is one epoch of `--iterations` batches; a
-round's ratio divides the engine's block by the bare loop's next to it; the result is the median
-of the rounds, with its quartiles. The engine's block is `EpochBasedTrainLoop.run_epoch` with every
-hook of the config but checkpoints, whose cost depends on the disk.
+Three comparisons, on the CPU or on the GPU if there is one: a training step on one batch, an epoch
+with everything around the steps (loader, augmentation, hooks, log, schedules; not checkpoints,
+whose cost depends on the disk), and an evaluation of a test set. Engine and bare loop run in one
+process, in turn, round after round, on the same images in memory, with the same network,
+augmentation, precision and optimizer. A round's ratio divides the engine's block by the bare
+block next to it; the result is the median of the rounds, with its quartiles. Peak memory of a
+block stands beside the times.
 
     python tools/benchmark/overhead.py --rounds 15 --threads 2 --out docs/results/overhead.json
+
+On a GPU `--compile` and `--cuda-graphs` switch both on for the engine; the bare loop stays as it is.
 """
 
 import argparse
@@ -22,101 +26,187 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
-from timing import interleaved, milliseconds, ratio  # noqa: E402
+from terminaltables import AsciiTable  # noqa: E402
+from timing import interleaved, milliseconds, peak_memory, ratio  # noqa: E402
 
 from ltcls.engine.prepare import Options, load_config  # noqa: E402
-from ltcls.engine.stage import build_runner  # noqa: E402
+from ltcls.engine.stage import build_runner, give_data  # noqa: E402
 from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
+from ltcls.registry import MODELS  # noqa: E402
+
+CONFIG = 'ce_resnet32_cifar10'
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
 
-def bare_epoch(images, labels, network, optimizer, batch_size: int, dtype, channels_last: bool):
-    """One epoch of the shortest loop that does the same work."""
-    mean = torch.tensor([0.4914, 0.4822, 0.4465]).view(1, 3, 1, 1) * 255
-    std = torch.tensor([0.2023, 0.1994, 0.2010]).view(1, 3, 1, 1) * 255
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    network.train()
-    for index in torch.randperm(len(images)).split(batch_size):
-        x = F.pad(images[index], (4, 4, 4, 4))
-        size = len(index)
-        rows = torch.randint(0, 9, (size, 1)) + torch.arange(32)
-        columns = torch.arange(32).expand(size, 32)
-        columns = torch.where(torch.rand(size, 1) < 0.5, columns.flip(1), columns)
-        columns = columns + torch.randint(0, 9, (size, 1))
-        x = x[torch.arange(size)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
-        x = ((x.permute(0, 3, 1, 2) - mean) / std).contiguous(memory_format=layout)
-        with torch.autocast('cpu', dtype=dtype or torch.bfloat16, enabled=dtype is not None):
-            logits = network(x)
-        loss = F.cross_entropy(logits.float(), labels[index])
-        optimizer.zero_grad()
+class BareLoop:
+    """The shortest PyTorch code for the same work, on images and labels that lie on the device."""
+
+    def __init__(self, images, labels, batch_size: int, amp: bool, device: str):
+        self.images, self.labels = images, labels
+        self.batch_size, self.amp, self.device = batch_size, amp, device
+        self.layout = torch.channels_last if amp else torch.contiguous_format
+        self.network = torch.nn.Sequential(
+            MODELS.build(dict(type='CIFARResNet', depth=32)), torch.nn.Linear(64, 10))
+        self.network.to(device=device, memory_format=self.layout)
+        self.optimizer = torch.optim.SGD(
+            self.network.parameters(), lr=0.02, momentum=0.9, weight_decay=2e-4)
+        self.mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1) * 255
+        self.std = torch.tensor(STD, device=device).view(1, 3, 1, 1) * 255
+
+    def logits(self, images):
+        x = ((images - self.mean) / self.std).contiguous(memory_format=self.layout)
+        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.amp):
+            logits = self.network(x)
+        return logits.float()
+
+    def step(self, images, labels):
+        device, size = self.device, len(images)
+        rows = torch.randint(0, 9, (size, 1), device=device) + torch.arange(32, device=device)
+        columns = torch.arange(32, device=device).expand(size, 32)
+        flips = torch.rand(size, 1, device=device) < 0.5
+        columns = torch.where(flips, columns.flip(1), columns)
+        columns = columns + torch.randint(0, 9, (size, 1), device=device)
+        index = torch.arange(size, device=device)[:, None, None]
+        x = F.pad(images, (4, 4, 4, 4))[index, :, rows[:, :, None], columns[:, None, :]]
+        loss = F.cross_entropy(self.logits(x.permute(0, 3, 1, 2)), labels)
+        self.optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        self.optimizer.step()
+
+    def epoch(self):
+        self.network.train()
+        for index in torch.randperm(len(self.images), device=self.device).split(self.batch_size):
+            self.step(self.images[index], self.labels[index])
+
+    def evaluate(self):
+        self.network.eval()
+        correct = torch.zeros(10, device=self.device)
+        with torch.no_grad():
+            for images, labels in zip(self.images.split(self.batch_size),
+                                      self.labels.split(self.batch_size)):
+                hits = self.logits(images).argmax(1) == labels
+                correct.index_add_(0, labels, hits.float())
+        return correct.tolist()
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument('--rounds', type=int, default=15)
-    arguments.add_argument('--iterations', type=int, default=10, help='batches in a block')
-    arguments.add_argument('--batch-size', type=int, default=128)
-    arguments.add_argument('--threads', type=int, default=2)
-    arguments.add_argument('--amp', action='store_true', help='bfloat16 and channels-last')
-    arguments.add_argument('--out', type=Path, help='JSON file for the figures')
-    options = arguments.parse_args()
+def ready_runner(folder: Path, options: argparse.Namespace):
+    """The engine's runner of the config, on random images, as it is before its first epoch."""
+    images = dict(_delete_=True, type='RandomImages', num_classes=10,
+                  num_images=options.iterations * options.batch_size, size=32)
+    cfg = load_config(CONFIG, Options(work_dir=folder, cfg_options={
+        'train_dataloader.batch_size': options.batch_size,
+        'test_dataloader.batch_size': options.batch_size,
+        'train_dataloader.dataset': images,
+        'test_dataloader.dataset': dict(images, split='test'),
+        'val_dataloader': None, 'val_cfg': None, 'val_evaluator': None,
+        'model.precision': 'bfloat16' if options.amp else None,
+        'model.channels_last': options.amp,
+        'model.compile': options.compile, 'model.cuda_graphs': options.cuda_graphs,
+        'default_hooks.checkpoint': dict(interval=-1, save_last=False)}))
+    runner = build_runner(cfg)
+    loop = runner.train_loop
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
+    give_data(runner, cfg, loop, runner.test_loop)
+    runner.call_hook('before_run')
+    runner.optim_wrapper.initialize_count_status(runner.model, 0, loop.max_iters)
+    runner.call_hook('before_train')
+    return runner
+
+
+def quiet(function):
+    """The log's work counts, its lines are not shown."""
+    def silent():
+        with redirect_stdout(io.StringIO()):
+            function()
+    return silent
+
+
+def compare(runner, options: argparse.Namespace) -> dict:
+    """{part: {wall, processor, memory}} of the three comparisons."""
+    device = next(runner.model.parameters()).device.type
+    dataset = runner.train_loop.dataloader.dataset
+    whole = {name: value.to(device) for name, value in
+             dataset.__getitems__(list(range(len(dataset)))).items()}
+    bare = BareLoop(whole['inputs'], whole['labels'], options.batch_size, options.amp, device)
+    batch = {name: value[:options.batch_size] for name, value in whole.items()}
+
+    def steps(step):
+        def block():
+            for _ in range(options.iterations):
+                step()
+        return block
+
+    def bare_step():
+        bare.step(batch['inputs'], batch['labels'])
+
+    def engine_step():
+        runner.model.train_step(dict(batch), runner.optim_wrapper)
+    parts = dict(
+        step=dict(bare=steps(bare_step), engine=steps(engine_step)),
+        epoch=dict(bare=bare.epoch, engine=quiet(runner.train_loop.run_epoch)),
+        evaluation=dict(bare=bare.evaluate, engine=quiet(runner.test_loop.run)))
+    result = {}
+    for part, functions in parts.items():
+        runner.model.train()
+        bare.network.train()
+        blocks = interleaved(functions, options.rounds)
+        result[part] = {clock: figures(blocks, options.iterations, column)
+                        for column, clock in enumerate(('wall', 'processor'))}
+        result[part]['memory'] = {name: round(peak_memory(function), 1)
+                                  for name, function in functions.items()}
+    return result
+
+
+def figures(blocks: dict, iterations: int, column: int) -> dict:
+    """Milliseconds an iteration of both, and the ratio with its quartiles."""
+    low, middle, high = ratio(blocks['engine'], blocks['bare'], column)
+    return dict(engine_ms=round(milliseconds(blocks['engine'], iterations, column), 3),
+                bare_ms=round(milliseconds(blocks['bare'], iterations, column), 3),
+                ratio=round(middle, 4), quartiles=[round(low, 4), round(high, 4)])
+
+
+def table(result: dict) -> str:
+    """The comparisons as a text table."""
+    rows = [('part', 'clock', 'engine ms', 'bare ms', 'ratio', 'quartiles', 'engine MiB',
+             'bare MiB')]
+    for part, found in result['parts'].items():
+        for clock in ('wall', 'processor'):
+            times = found[clock]
+            memory = found['memory'] if clock == 'wall' else dict(engine='', bare='')
+            rows.append((part, clock, f"{times['engine_ms']:.2f}", f"{times['bare_ms']:.2f}",
+                         f"{times['ratio']:.3f}", '{:.3f} to {:.3f}'.format(*times['quartiles']),
+                         memory['engine'], memory['bare']))
+    return AsciiTable(rows).table
+
+
+def main(arguments: list[str] | None = None) -> dict:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--rounds', type=int, default=15)
+    parser.add_argument('--iterations', type=int, default=10, help='batches in a block')
+    parser.add_argument('--batch-size', type=int, default=128)
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--amp', action='store_true', help='bfloat16 and channels-last')
+    parser.add_argument('--compile', action='store_true', help="the engine's model.compile=True")
+    parser.add_argument('--cuda-graphs', action='store_true',
+                        help="the engine's model.cuda_graphs=True")
+    parser.add_argument('--out', type=Path, help='JSON file for the figures')
+    options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    count = options.iterations * options.batch_size
-
     with tempfile.TemporaryDirectory() as folder:
-        cfg = load_config('ce_resnet32_cifar10', Options(work_dir=Path(folder), cfg_options={
-            'train_dataloader.batch_size': options.batch_size,
-            'train_dataloader.dataset': dict(
-                _delete_=True, type='RandomImages', num_classes=10, num_images=count, size=32),
-            'val_dataloader': None, 'val_cfg': None, 'val_evaluator': None,
-            'model.precision': 'bfloat16' if options.amp else None,
-            'model.channels_last': options.amp,
-            'default_hooks.checkpoint': dict(interval=-1, save_last=False)}))
-        runner = build_runner(cfg)
-        loop = runner.train_loop
-        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-        runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
-        runner.call_hook('before_run')
-        runner.optim_wrapper.initialize_count_status(runner.model, 0, loop.max_iters)
-        runner.call_hook('before_train')
-        dataset = loop.dataloader.dataset
-        batch = dataset.__getitems__(list(range(count)))
-        from ltcls.registry import MODELS
-        network = torch.nn.Sequential(MODELS.build(dict(type='CIFARResNet', depth=32)),
-                                      torch.nn.Linear(64, 10))
-        if options.amp:
-            network.to(memory_format=torch.channels_last)
-        optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9, weight_decay=2e-4)
-
-        def bare():
-            bare_epoch(batch['inputs'], batch['labels'], network, optimizer, options.batch_size,
-                       torch.bfloat16 if options.amp else None, options.amp)
-
-        def engine():
-            # The log's work counts, its lines are not shown.
-            with redirect_stdout(io.StringIO()):
-                loop.run_epoch()
-
-        blocks = interleaved(dict(bare=bare, engine=engine), options.rounds)
-
-    result = dict(config='ce_resnet32_cifar10', batch_size=options.batch_size,
+        runner = ready_runner(Path(folder), options)
+        parts = compare(runner, options)
+    result = dict(config=CONFIG, batch_size=options.batch_size,
                   precision='bfloat16, channels-last' if options.amp else 'float32',
+                  compile=options.compile, cuda_graphs=options.cuda_graphs,
                   iterations=options.iterations, rounds=options.rounds, threads=options.threads,
-                  hardware=describe_hardware(), versions=package_versions())
-    for clock, column in (('wall', 0), ('processor', 1)):
-        low, middle, high = ratio(blocks['engine'], blocks['bare'], column)
-        result[clock] = dict(
-            engine_ms=round(milliseconds(blocks['engine'], options.iterations, column), 2),
-            bare_ms=round(milliseconds(blocks['bare'], options.iterations, column), 2),
-            ratio=round(middle, 4), quartiles=[round(low, 4), round(high, 4)])
-        print(f"{clock:9}  engine {result[clock]['engine_ms']:8.2f} ms/iteration   bare "
-              f"{result[clock]['bare_ms']:8.2f}   ratio {middle:.3f} (quartiles {low:.3f} to "
-              f'{high:.3f})')
+                  hardware=describe_hardware(), versions=package_versions(), parts=parts)
+    print(table(result))
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(result, indent=1) + '\n')
         print(f'written to {options.out}')
+    return result
 
 
 if __name__ == '__main__':

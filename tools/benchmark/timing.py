@@ -1,9 +1,11 @@
 """Timing that a busy machine does not spoil: blocks in turn, and ratios of neighbours."""
 
-import os
+import ctypes
+import gc
+import re
 import statistics
-import threading
 import time
+from pathlib import Path
 from typing import Callable
 
 import torch
@@ -48,8 +50,11 @@ def milliseconds(times: list, iterations: int = 1, column: int = 0) -> float:
 def peak_memory(function: Callable[[], None]) -> float:
     """MiB that a call needs at its peak above what is in use before it.
 
-    On a GPU from the allocator; else from this process's resident memory, looked at every half
-    millisecond, which misses short peaks.
+    On a GPU from the allocator. On Linux from the kernel's high-water mark of resident memory, set
+    back before the call, after free memory of the allocator was handed back.
+
+    Raises:
+        OSError: another system without a GPU.
     """
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -57,21 +62,14 @@ def peak_memory(function: Callable[[], None]) -> float:
         before = torch.cuda.memory_allocated()
         function()
         return (torch.cuda.max_memory_allocated() - before) / 2 ** 20
-    before = peak = _resident()
-    done = threading.Event()
-
-    def watch():
-        nonlocal peak
-        while not done.wait(5e-4):
-            peak = max(peak, _resident())
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path('/proc/self/clear_refs').write_text('5')
+    before = _kilobytes('VmRSS')
     function()
-    done.set()
-    watcher.join()
-    return (max(peak, _resident()) - before) / 2 ** 20
+    return (_kilobytes('VmHWM') - before) / 2 ** 10
 
 
-def _resident() -> int:
-    with open('/proc/self/statm') as file:
-        return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+def _kilobytes(name: str) -> int:
+    status = Path('/proc/self/status').read_text()
+    return int(re.search(rf'{name}:\s+(\d+) kB', status)[1])
