@@ -91,6 +91,10 @@ class LongTailDataset(Dataset):
         """A PIL image in mode RGB, or a uint8 tensor [3, H, W]."""
         return self.images[index]
 
+    def hold_out(self, groups: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Ascending positions of the held-out images, and the groups that are left to train on."""
+        return hold_out(groups, self.held_out, self.selection_seed)
+
     def identities(self) -> list[str]:
         """One name an image, the same on every machine."""
         part = 'test' if self.split == 'test' else 'train'
@@ -194,7 +198,7 @@ class LongTailDataset(Dataset):
         groups = class_positions(labels, len(self.classes))
         try:
             if holds:
-                held, groups = hold_out(groups, self.held_out, self.selection_seed)
+                held, groups = self.hold_out(groups)
                 if self.split == 'dev':
                     return held
             if not self.cut:

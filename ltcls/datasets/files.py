@@ -3,18 +3,22 @@
 import os
 import warnings
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Sequence
 
 import numpy as np
 import torch
 from PIL import Image
 
 from .base import DataError, LongTailDataset
+from .decoding import BACKENDS, check_backend, fast_reader, pipeline_for
+from .paths import find_absent
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 # The last bytes of a complete file; a format without an entry is decoded to be checked.
 ENDINGS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND'}
 TAIL = 64
+SEVERAL = ('GIF', 'PNG', 'TIFF', 'WEBP')       # formats that may hold more than one picture
+VERIFY = ('header', 'full', 'exists', 'none')
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -41,8 +45,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def read_rgb(path: str | bytes) -> Image.Image:
-    """The image of a file, decoded, in mode RGB."""
+    """The image of a file, decoded, in mode RGB.
+
+    Raises:
+        ValueError: an animation or a file of several pages.
+    """
     with Image.open(path) as image:
+        _check_single(image)
         image.load()
         return to_rgb(image)
 
@@ -55,6 +64,7 @@ def check_file(path: str | bytes, full: bool = False) -> str | None:
     """
     try:
         with Image.open(path) as image:
+            _check_single(image)
             ending = ENDINGS.get(image.format)
         if not full and ending is not None:
             with open(path, 'rb') as file:
@@ -65,6 +75,12 @@ def check_file(path: str | bytes, full: bool = False) -> str | None:
     except Exception as error:     # Pillow's readers raise many kinds for broken files
         return reason(error)
     return None
+
+
+def _check_single(image: Image.Image) -> None:
+    # Not MPO, a photograph with a small copy of itself.
+    if image.format in SEVERAL and getattr(image, 'is_animated', False):
+        raise ValueError(f'{image.n_frames} frames or pages; save the one that is meant')
 
 
 def reason(error: Exception) -> str:
@@ -82,13 +98,25 @@ def subfolders(folder: str | Path) -> list[str]:
         return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith('.'))
 
 
-def walk(folder: str, prefix: str, ignored: list[str]) -> Iterator[str]:
-    """Sorted paths of the images below a folder, each with `prefix`; the rest goes to `ignored`."""
+def walk(folder: str, prefix: str, ignored: list[str], above: tuple[str, ...] = ()
+         ) -> Iterator[str]:
+    """Sorted paths of the images below a folder, each with `prefix`; the rest goes to `ignored`.
+
+    Args:
+        above: the real paths of the folders that have led here.
+
+    Raises:
+        DataError: a link to a folder that has led to it.
+    """
+    above = (*above, os.path.realpath(folder))
     with os.scandir(folder) as entries:
         found = sorted((e.name, e.is_dir()) for e in entries if not e.name.startswith('.'))
     for name, is_folder in found:
         if is_folder:
-            yield from walk(os.path.join(folder, name), f'{prefix}{name}/', ignored)
+            path = os.path.join(folder, name)
+            if os.path.islink(path) and os.path.realpath(path) in above:
+                raise DataError(f'{path} is a link to a folder that holds it. Remove the link.')
+            yield from walk(path, f'{prefix}{name}/', ignored, above)
         elif name.lower().endswith(EXTENSIONS):
             yield prefix + name
         else:
@@ -106,28 +134,40 @@ class ImageFileDataset(LongTailDataset):
     Args:
         in_memory: decode all images at construction into one array; they need one size.
         verify: what is checked of every file that is not kept in memory, before training: 'header'
-            (with the end of the file), 'full' (decode everything) or 'none'.
-        arguments: of LongTailDataset.
+            (with the end of the file), 'full' (decode everything), 'exists' (its folder lists it)
+            or 'none'.
+        backend: who decodes and resizes what is not kept in memory: 'pil', as in published
+            numbers, 'torchvision' or 'opencv', which are faster.
+        pipeline, arguments: of LongTailDataset.
     """
 
-    def __init__(self, *, in_memory: bool = False, verify: str = 'header', **arguments):
-        if verify not in ('header', 'full', 'none'):
-            raise DataError(f"{type(self).__name__} got verify='{verify}'; known: header, full, "
-                            'none.')
+    def __init__(self, *, in_memory: bool = False, verify: str = 'header', backend: str = 'pil',
+                 pipeline: Sequence = (), **arguments):
+        if verify not in VERIFY:
+            raise DataError(f"{type(self).__name__} got verify='{verify}'; known: "
+                            f"{', '.join(VERIFY)}.")
+        if backend not in BACKENDS:
+            raise DataError(f"{type(self).__name__} got backend='{backend}'; known: "
+                            f"{', '.join(BACKENDS)}.")
+        check_backend(backend)      # before a worker needs it
         self.in_memory = in_memory
         self.verify = verify
+        self.backend = backend
         self.folder = ''
-        self.paths = pack([])     # bytes [M], then [N] after the selection
-        super().__init__(**arguments)
+        self.paths = pack([])     # [M] names as bytes, then [N] after the selection
+        super().__init__(pipeline=pipeline_for(pipeline, backend), **arguments)
 
-    def scan_tree(self, folder: str, classes: list[str]) -> np.ndarray:
+    def scan_tree(self, folder: str, classes: list[str],
+                  others: Sequence[str] = ()) -> np.ndarray:
         """Set `folder` and `paths` from one folder a class; labels int64 [M].
+
+        Folders named in `others` may be there and are left alone.
 
         Raises:
             DataError: a class folder that is absent or empty, or one that is not a class.
         """
         present = subfolders(folder)
-        unknown = sorted(set(present) - set(classes))
+        unknown = sorted(set(present) - set(classes) - set(others))
         if unknown:
             raise DataError(f"{folder} has the folder '{unknown[0]}', which is not among the "
                             f'{len(classes)} classes. Remove it, or name it in classes=.')
@@ -154,6 +194,9 @@ class ImageFileDataset(LongTailDataset):
             return self._decode()
         if self.verify == 'none':
             return {}
+        if self.verify == 'exists':
+            absent = find_absent(self.folder, iter(self.paths))
+            return dict.fromkeys(absent.tolist(), 'no such file')
         full = self.verify == 'full'
         problems = ((index, check_file(self.path(index), full)) for index in range(len(self.paths)))
         return {index: problem for index, problem in problems if problem is not None}
@@ -186,8 +229,9 @@ class ImageFileDataset(LongTailDataset):
     def load_image(self, index: int):
         if self.images is not None:
             return self.images[index]
+        read = read_rgb if self.backend == 'pil' else fast_reader(self.backend)
         try:
-            return read_rgb(self.path(index))
+            return read(self.path(index))
         except Exception as error:
             raise DataError(f'{self.path(index)} cannot be read ({reason(error)}). Replace or '
                             "remove it; verify='full' finds such files early.") from None

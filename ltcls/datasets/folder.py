@@ -2,6 +2,7 @@
 
 import csv
 import os
+from typing import Sequence
 
 import numpy as np
 
@@ -32,6 +33,8 @@ class FolderLT(ImageFileDataset):
             a training image.
         test_per_class: or the number of test images a class.
         split_seed: of that draw.
+        class_slice: start, stop and perhaps step of the class folders that are used, in label
+            order; the others are left alone. [0, 100, 2] is every second of the first hundred.
         arguments: of ImageFileDataset and LongTailDataset.
     """
 
@@ -39,7 +42,8 @@ class FolderLT(ImageFileDataset):
 
     def __init__(self, root: str | None = None, split: str = 'train', csv: str | None = None,
                  test_share: float | None = None, test_per_class: int | None = None,
-                 split_seed: int = 0, **arguments):
+                 split_seed: int = 0, class_slice: Sequence[int | None] | None = None,
+                 **arguments):
         if root is None and csv is None:
             raise DataError('FolderLT needs root=, a folder of class folders, or csv=, a list of '
                             'images.')
@@ -51,7 +55,11 @@ class FolderLT(ImageFileDataset):
                             '0.2.')
         if test_per_class is not None and test_per_class < 1:
             raise DataError(f'FolderLT got test_per_class={test_per_class}; it is at least 1.')
+        if class_slice is not None and (csv is not None or len(class_slice) not in (2, 3)):
+            raise DataError(f'FolderLT got class_slice={class_slice}; it is [start, stop] or '
+                            '[start, stop, step], for class folders only.')
         self.csv = csv
+        self.class_slice = class_slice
         self.test_share = test_share
         self.test_per_class = test_per_class
         self.split_seed = split_seed
@@ -84,7 +92,8 @@ class FolderLT(ImageFileDataset):
             raise DataError(f'{os.path.abspath(self.root)} holds no class folders. It needs one '
                             'folder a class, or train/ and test/ with one folder a class in each.')
         classes = self._ordered(folders, self.root)
-        return classes, self._draw(self.scan_tree(self.root, classes), classes)
+        labels = self.scan_tree(self.root, classes, self._others(folders))
+        return classes, self._draw(labels, classes)
 
     def _scan_split_folders(self, folders: list[str]) -> tuple[list[str], np.ndarray]:
         if self.draws_test:
@@ -95,8 +104,9 @@ class FolderLT(ImageFileDataset):
             raise DataError(f"{self.root} has no folder '{part}', only {', '.join(folders)}. Add "
                             f'{part}/<class>/, or use the class folders alone with test_share=0.2.')
         train = os.path.join(self.root, 'train')
-        classes = self._ordered(subfolders(train), train)
-        return classes, self.scan_tree(os.path.join(self.root, part), classes)
+        found = subfolders(train)
+        classes = self._ordered(found, train)
+        return classes, self.scan_tree(os.path.join(self.root, part), classes, self._others(found))
 
     def _ordered(self, found: list[str], folder: str) -> list[str]:
         """The class names in label order; every one of `classes` has its folder."""
@@ -104,7 +114,18 @@ class FolderLT(ImageFileDataset):
         if absent:
             raise DataError(f"classes= names '{absent[0]}', but {folder} has no such folder. Add "
                             'it, or remove the name.')
-        return self.classes or found
+        names = self.classes or found
+        if self.class_slice is None:
+            return names
+        chosen = names[slice(*self.class_slice)]
+        if not chosen:
+            raise DataError(f'class_slice={list(self.class_slice)} leaves none of the {len(names)} '
+                            f'classes in {folder}.')
+        return chosen
+
+    def _others(self, found: list[str]) -> list[str]:
+        """Folders that are no class and may be there all the same."""
+        return [] if self.class_slice is None else found
 
     def _draw(self, labels: np.ndarray, classes: list[str]) -> np.ndarray:
         """Keep the training or the test part of a pool without splits."""
@@ -167,6 +188,8 @@ class FolderLT(ImageFileDataset):
         except UnicodeDecodeError as error:
             raise DataError(f'{self.csv} is not UTF-8 text ({error.reason} at byte {error.start}). '
                             'Save it as UTF-8.') from None
+        except csv.Error as error:
+            raise DataError(f'{self.csv} is no CSV file: {error}.') from None
 
     def _read_rows(self, reader: csv.DictReader) -> list[tuple[int, str, str, str]]:
         columns = reader.fieldnames or []
@@ -184,6 +207,9 @@ class FolderLT(ImageFileDataset):
             path, label, split = ((row.get(name) or '').strip() for name in COLUMNS)
             if self.draws_test:
                 split = 'train'
+            if '\0' in path + label:
+                raise DataError(f'{self.csv}, line {reader.line_num}, holds a NUL byte. Save it as '
+                                'plain text.')
             if not path or not label or split not in ('train', 'val', 'test'):
                 raise DataError(f"{self.csv}, line {reader.line_num}: path '{path}', label "
                                 f"'{label}', split '{split}'; each is needed, split as train, val "

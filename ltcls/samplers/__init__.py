@@ -4,3 +4,4 @@ from .base import ClassSampler
 from .class_aware import ClassAwareSampler
 from .effective_number import CBENSampler, EffectiveNumberSampler
 from .reversed import ReversedSampler
+from .subset import BalancedSubsetSampler

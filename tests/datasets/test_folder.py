@@ -49,6 +49,23 @@ def test_the_training_folders_can_be_cut_to_a_tail(tmp_path):
     assert data.class_counts == [16, 4, 1]
 
 
+def test_a_slice_of_the_class_folders_leaves_the_others_alone(tmp_path):
+    grow(tmp_path, [8, 2, 4, 3, 2], 'train')
+    grow(tmp_path, [1, 2, 3, 4, 5], 'test')
+    root = str(tmp_path)
+    odd, even = [1, 5, 2], [0, None, 2]
+    train = FolderLT(root, class_slice=even)
+    assert (train.metainfo['classes'], train.class_counts) == (['a', 'c', 'e'], [8, 4, 2])
+    assert FolderLT(root, split='test', class_slice=odd).class_counts == [2, 4]
+    assert FolderLT(root, class_slice=even, imbalance=4).class_counts == [8, 4, 2]
+    assert FolderLT(str(tmp_path / 'train'), class_slice=odd).metainfo['classes'] == ['b', 'd']
+    # The classes of `classes` are counted in their order.
+    assert FolderLT(root, classes=list('edcba'), class_slice=[0, 2]).class_counts == [2, 3]
+    one_line(root, class_slice=[7, 9], match=r'class_slice=\[7, 9\] leaves none of the 5 classes')
+    one_line(root, class_slice=[1], match=r'class_slice=\[1\]; it is \[start, stop\]')
+    one_line(csv='list.csv', class_slice=[0, 1], match='for class folders only')
+
+
 def test_class_folders_alone_are_split_so_that_every_class_is_trained(tmp_path):
     root = grow(tmp_path, [10, 4, 1])
     train = FolderLT(root, test_share=0.25)
@@ -138,7 +155,7 @@ def test_class_folders_without_a_test_set_say_how_to_draw_one(tmp_path):
     one_line(root, test_share=2, match='test_share=2; it lies between 0 and 1')
     one_line(root, test_per_class=0, match='test_per_class=0; it is at least 1')
     one_line(root, test_share=0.5, test_per_class=1, match='drop one of them')
-    one_line(root, verify='maybe', match="verify='maybe'; known: header, full, none")
+    one_line(root, verify='maybe', match="verify='maybe'; known: header, full, exists, none")
 
 
 # Bad images.

@@ -1,0 +1,104 @@
+"""`ltcls data`: look at the data of a config, or lay data out from its archives."""
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+from .arguments import parse_cfg_options
+
+HELP = "check a config's data, or lay out data from the archives you have"
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """What `ltcls data` takes."""
+    actions = command.add_subparsers(dest='action', required=True)
+    check = actions.add_parser(
+        'check', help='build every data set of a config and say what is wrong, without training')
+    check.add_argument('config', help='a config file, or the name of a shipped config')
+    check.add_argument('--data-root', help='folder of the data, instead of the one in the config')
+    check.add_argument('--verify', choices=['exists', 'header', 'full', 'none'],
+                       help='what is looked at of every file; as in the config otherwise')
+    check.add_argument('--skip-bad-images', action='store_true',
+                       help='leave out images that cannot be read, and count them')
+    check.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    link = actions.add_parser(
+        'link', help='unpack published archives, link lists and folders, where configs look')
+    link.add_argument('archives', nargs='+', type=Path,
+                      help='archives, lists, annotations or folders under their published names')
+    link.add_argument('--root', type=Path,
+                      help="the data set's folder; data/imagenet, data/places, data/inat2018 or "
+                           'data/inat2017 otherwise')
+    link.add_argument('--all', action='store_true',
+                      help='unpack also the images that no list names')
+
+
+def run(options: argparse.Namespace) -> int | None:
+    """Check, or link."""
+    if options.action == 'link':
+        from ltcls.datasets.archives import lay_out
+        lay_out(options.archives, options.root, options.all)
+        return None
+    return check(options)
+
+
+def check(options: argparse.Namespace) -> int:
+    """Print a table of the data sets that can be used; 2 if there is one that cannot."""
+    from terminaltables import AsciiTable
+
+    from ltcls.engine.prepare import Options, load_config
+    cfg = load_config(options.config, Options(
+        cfg_options=parse_cfg_options(options.cfg_options), data_root=options.data_root,
+        skip_bad_images=options.skip_bad_images))
+    rows = [('loader', 'split', 'images', 'classes', 'a class', 'many / medium / few', 'left out',
+             'fingerprint')]
+    problems: dict[str, list[str]] = {}
+    for loaders, config in _datasets(cfg).items():
+        try:
+            rows.append((loaders, *_describe(config, options.verify)))
+        except (ValueError, OSError, ImportError) as error:
+            problems.setdefault(' '.join(str(error).split()), []).append(loaders)
+    if len(rows) > 1:
+        print(AsciiTable(rows).table)
+    for message, loaders in problems.items():
+        print(f"error: {', '.join(loaders)}: {message}", file=sys.stderr)
+    return 2 if problems else 0
+
+
+def _datasets(cfg) -> dict[str, dict]:
+    """The config of every different data set, by the loaders that use it."""
+    found: list[tuple[dict, list[str]]] = []
+    for name in ('train', 'val', 'test', 'dev'):
+        loader = cfg.get(f"{'train' if name == 'dev' else name}_dataloader")
+        if loader is None or name == 'dev' and not loader.dataset.get('held_out'):
+            continue
+        config = loader.dataset.to_dict()
+        if name == 'dev':
+            config['split'] = 'dev'
+        users = next((users for known, users in found if known == config), None)
+        if users is None:
+            found.append((config, [name]))
+        else:
+            users.append(name)
+    return {', '.join(users): config for config, users in found}
+
+
+def _describe(config: dict, verify: str | None) -> tuple:
+    """Build a data set, read one image through its pipeline, and give its row of the table."""
+    from ltcls.datasets.files import ImageFileDataset
+    from ltcls.longtail import shot_groups
+    from ltcls.registry import DATASETS
+    if verify is not None and issubclass(DATASETS.get(config['type']), ImageFileDataset):
+        config = dict(config, verify=verify)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        dataset = DATASETS.build(config)
+        dataset[0]
+    for warning in caught:
+        print(f'warning: {warning.message}', file=sys.stderr)
+    counts = dataset.class_counts
+    groups = shot_groups(counts).values()
+    return (dataset.split, f'{len(dataset):,}', f'{len(counts):,}',
+            f'{max(counts):,} to {min(counts):,}',
+            ' / '.join(str(len(group)) for group in groups), len(dataset.skipped),
+            dataset.fingerprint[:12])
