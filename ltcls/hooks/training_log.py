@@ -32,7 +32,8 @@ class TrainingLogHook(Hook):
 
     Losses stay on the device and are read every `interval` iterations and at the epoch's end.
     In log.jsonl, epoch counts from 1, time is in seconds, images_per_second counts training only,
-    and `val` stands in epochs that ended with a validation.
+    and `val` stands in epochs that ended with a validation. `dropped_steps` counts those that
+    NaNGuardHook has dropped so far, where there are any.
 
     Args:
         interval: iterations between two readings of the loss for the progress bar.
@@ -41,6 +42,8 @@ class TrainingLogHook(Hook):
     priority = 'BELOW_NORMAL'
 
     def __init__(self, interval: int = 50):
+        if interval < 1:
+            raise ValueError(f'TrainingLogHook got interval={interval}; it is at least 1.')
         self.interval = interval
         self.entries: list[dict] = []
         self.progress = None
@@ -48,8 +51,7 @@ class TrainingLogHook(Hook):
     def before_train(self, runner) -> None:
         path = Path(runner.work_dir) / LOG_NAME
         if runner.epoch and path.exists():
-            lines = [json.loads(line) for line in path.read_text().splitlines()]
-            self.entries = [entry for entry in lines if entry['epoch'] <= runner.epoch]
+            self.entries = [entry for entry in _read(path) if entry['epoch'] <= runner.epoch]
         self.started, self.first_epoch = time.time(), runner.epoch
         if is_main_process() and sys.stdout.isatty() and runner.max_epochs:
             self.progress = _progress_bar()
@@ -80,15 +82,20 @@ class TrainingLogHook(Hook):
             raise RuntimeError('An epoch without a single batch: train_dataloader.batch_size='
                                f'{runner.train_dataloader.batch_size} is larger than the set and '
                                'drop_last is on.')
-        loss = float(torch.stack(self.losses).mean())
+        losses = torch.stack(self.losses)
+        # Others have ended the run by now, or their steps were dropped.
+        loss = float(losses[losses.isfinite()].mean())
         seconds = time.time() - self.epoch_started
         self.entries.append(dict(
             epoch=runner.epoch + 1, loss=loss, lr=_learning_rate(runner),
             images_per_second=round(self.images / seconds, 1), time=round(seconds, 3)))
+        dropped = runner.message_hub.runtime_info.get('dropped_steps')
+        if dropped:
+            self.entries[-1]['dropped_steps'] = dropped
         self._write(runner)
         scalars = {f'train/{k}': v for k, v in self.entries[-1].items() if k != 'epoch'}
         runner.visualizer.add_scalars(scalars, step=runner.epoch + 1)
-        if not _validates_after(runner.train_loop, runner.epoch + 1, runner.val_loop):
+        if not validates_after(runner.train_loop, runner.epoch + 1, runner.val_loop):
             self._say_epoch(runner, runner.epoch + 1)
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
@@ -108,7 +115,8 @@ class TrainingLogHook(Hook):
     def _say_epoch(self, runner, done: int) -> None:
         entry = self.entries[-1]
         width = len(str(runner.max_epochs))
-        share = (time.time() - self.started) / (done - self.first_epoch)
+        # A resumed run may begin with a validation that was cut off.
+        share = (time.time() - self.started) / max(done - self.first_epoch, 1)
         line = (f"epoch {done:{width}}/{runner.max_epochs}  loss {entry['loss']:7.4f}  "
                 f"lr {entry['lr']:.2e}  {entry['images_per_second']:6.0f} images/s  "
                 f"{entry['time']:6.1f} s  left {_clock(share * (runner.max_epochs - done))}")
@@ -126,6 +134,18 @@ class TrainingLogHook(Hook):
             os.replace(new, path)
 
 
+def _read(path: Path) -> list[dict]:
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+    except ValueError as error:
+        raise ValueError(f'{path} is damaged ({error}): remove it to go on without the log of the '
+                         'epochs before.') from None
+    if not all(isinstance(line, dict) and isinstance(line.get('epoch'), int) for line in lines):
+        raise ValueError(f'{path} is damaged, a line is no epoch: remove it to go on without the '
+                         'log of the epochs before.')
+    return lines
+
+
 def say(runner, line: str, progress=None) -> None:
     """A line for the terminal and the log file, from the first rank only."""
     if is_main_process():
@@ -140,7 +160,8 @@ def _learning_rate(runner) -> float:
     return float(runner.optim_wrapper.get_lr()['lr'][0])
 
 
-def _validates_after(loop, epoch: int, val_loop) -> bool:
+def validates_after(loop, epoch: int, val_loop) -> bool:
+    """Whether the training loop validates at the end of this epoch, counted from 1."""
     return (val_loop is not None and epoch >= loop.val_begin
             and (epoch % loop.val_interval == 0 or epoch == loop.max_epochs))
 

@@ -208,12 +208,16 @@ class Classifier(BaseModel):
         return losses if factor is None else losses * factor[chosen]
 
     def forward(self, inputs: Tensor, labels: Tensor | MixedLabels | None = None,
-                weights: Tensor | None = None, mode: str = 'tensor'):
+                weights: Tensor | None = None, mode: str = 'tensor',
+                losses: Tensor | None = None):
         """Images [B, 3, H, W] as the preprocessor hands them over.
 
         mode 'tensor' returns logits; 'loss' a dict with the losses [B]; 'predict' a list with one
-        dict for the batch: scores (softmax, [B, C]) and the labels.
+        dict for the batch: scores (softmax, [B, C]) and the labels. `losses` [B] are those of this
+        batch at the current weights, from a pass that is not made again; `weights` multiply them.
         """
+        if losses is not None and mode == 'loss':
+            return dict(loss=losses if weights is None else losses * weights)
         features = self.extract(inputs)
         if mode == 'loss':
             return dict(loss=self.losses(features, labels, weights))

@@ -77,14 +77,17 @@ class BatchPreprocessor(BaseDataPreprocessor):
         self.register_buffer('scale', scale.float().view(shape), persistent=False)
         self.register_buffer('shift', shift.float().view(shape), persistent=False)
 
-    def forward(self, data: dict, training: bool = False) -> dict:
+    def forward(self, data: dict, training: bool = False, mix: bool = True) -> dict:
         """Batch dict(inputs [B, C, H, W] uint8, labels [B], ...) -> the same, float32 inputs.
 
-        Labels are int64 [B], or MixedLabels after mixing.
+        Labels are int64 [B], or MixedLabels after mixing; `mix=False` leaves mixing out. A batch
+        that a hook has prepared before, under 'prepared', is handed over as it is.
 
         Raises:
             TypeError: images that are not uint8.
         """
+        if 'prepared' in data:
+            return data['prepared']
         batch = self.cast_data(data)
         images = batch['inputs']
         if images.dtype != torch.uint8:
@@ -96,6 +99,6 @@ class BatchPreprocessor(BaseDataPreprocessor):
         images = images * self.scale - self.shift
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         batch['inputs'] = images.contiguous(memory_format=layout)
-        if training and self.mixing is not None:
+        if training and mix and self.mixing is not None:
             batch = self.mixing(batch)
         return batch

@@ -27,6 +27,8 @@ class GradientNormPenalty(PerturbedOptimWrapper):
         ValueError: a negative length, or a share outside [0, 1].
     """
 
+    starts_at_weights = True
+
     def __init__(self, optimizer: torch.optim.Optimizer, rho=0.1, share: float = 0.8,
                  normalise_first: bool = False, **options):
         super().__init__(optimizer, **options)

@@ -31,6 +31,7 @@ class ImbSAM(PerturbedOptimWrapper):
     """
 
     capturable = False      # two backward passes through one forward pass
+    starts_at_weights = True
 
     def __init__(self, optimizer: torch.optim.Optimizer, rho=0.05, threshold: float = 20,
                  tail_weight: float = 2.0, **options):

@@ -52,6 +52,8 @@ class Objective:
         """Losses [B] at the current weights; without the model's own backward."""
         with self._evaluation(self.model, 'features', 'head', 'loss'):
             losses = self.model(**self.batch, mode='loss')
+        # A pass that was made before the step serves the first evaluation alone.
+        self.batch.pop('losses', None)
         self._log(losses)
         return sum(value for name, value in losses.items() if 'loss' in name)
 

@@ -62,6 +62,15 @@ class PerturbedOptimWrapper(OptimWrapper):
         """Add this mini-batch's gradient to `.grad`, by way of `backward`."""
         self.backward(objective().mean())
 
+    @property
+    def starts_at_weights(self) -> bool:
+        """Whether the first evaluation is `objective()` at the weights as they are.
+
+        A pass that was made before the step can then take its place. A method that moves the
+        weights first, or evaluates in parts, leaves this False.
+        """
+        return type(self).accumulate_grad is PerturbedOptimWrapper.accumulate_grad
+
     # -- the step -------------------------------------------------------------------------------
 
     def update_params(self, objective: Objective, step_kwargs: dict | None = None,

@@ -38,6 +38,8 @@ class SAM(PerturbedOptimWrapper):
         ValueError: a negative radius or eta.
     """
 
+    starts_at_weights = True
+
     def __init__(self, optimizer: torch.optim.Optimizer,
                  rho: float | Sequence[Sequence[float]] = 0.05, adaptive: bool = False,
                  eta: float = 0.01, adaptive_names: str = 'weight', sync_ascent: bool = False,

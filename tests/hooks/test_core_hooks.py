@@ -170,6 +170,7 @@ class Runner(SimpleNamespace):
             work_dir=str(work_dir), epoch=0, iter=0, max_epochs=2, max_iters=4, train_loop=loop,
             val_loop=object(), visualizer=SimpleNamespace(add_scalars=lambda *a, **k: None),
             logger=SimpleNamespace(info=self.say), said=[],
+            message_hub=SimpleNamespace(runtime_info={}),
             optim_wrapper=SimpleNamespace(get_lr=lambda: dict(lr=[0.1])), **more)
 
     def say(self, line):

@@ -1,0 +1,6 @@
+_base_ = '../ce/ce_resnet32_imagenet.py'
+
+# Jamal et al., CVPR 2020: two thirds of plain training, then learned sample weights. The twenty
+# development images a class are the official validation list.
+train_dataloader = dict(dataset=dict(held_out=20))
+custom_hooks = [dict(type='MetaReweightHook', begin=70, tau=0.01, beta=0.9999)]

@@ -1,0 +1,206 @@
+"""What hooks have in common that weigh each training sample by means of a development set."""
+
+import inspect
+import json
+from pathlib import Path
+
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.optim import AmpOptimWrapper
+from torch import Tensor, nn
+
+from .dev_batches import DevBatches
+from .meta_gradient import MetaGradient, VirtualStep, load_forward_rules
+
+WEIGHTS_LOG = 'weights.jsonl'
+
+
+class SampleWeightHook(Hook):
+    """Base: from an epoch on, each sample of a batch gets a weight before the step.
+
+    A subclass writes `sample_weights`. The hook preprocesses the batch, so that the step sees the
+    same augmented images, and hands over the weights with it. Where the step begins with the
+    losses at the current weights, in the same precision, it uses those that the hook has computed
+    and makes no pass of its own; otherwise the hook's passes leave no trace in the model.
+
+    Statistics of the weights are averaged on the device and written to weights.jsonl every
+    `log_interval` iterations: one object with `epoch` (from 1), `iteration` and the averages since
+    the line before. On several ranks they are those of the first.
+
+    Args:
+        begin: first epoch with sample weights, counted from 0.
+        dev_batch_size: development images a step and rank.
+        dev_loss: 'ce', plain cross-entropy; or 'same', the training loss without weights.
+        dev_augment: whether the preprocessor augments development images like training images;
+            transforms in the data set's own pipeline act on both.
+        dev_from_train: None for the held-out images (`train_dataloader.dataset.held_out`); or how
+            many a class to take from the training set itself, which keeps them.
+        batch_norm: 'batch', where the hook's passes normalise by their own batch; or 'running'.
+        precision: of the hook's passes: 'float32', or 'model' for `model.precision`.
+        log_interval: iterations.
+
+    Raises:
+        ValueError: a value outside these; before training, a model or an optimizer that cannot be
+            differentiated this way.
+    """
+
+    def __init__(self, begin: int = 0, dev_batch_size: int = 100, dev_loss: str = 'ce',
+                 dev_augment: bool = True, dev_from_train: int | None = None,
+                 batch_norm: str = 'batch', precision: str = 'float32', log_interval: int = 50):
+        self._check('begin', begin, begin >= 0, 'an epoch, counted from 0')
+        self._check('dev_batch_size', dev_batch_size, dev_batch_size >= 1, 'at least 1')
+        self._check('dev_loss', dev_loss, dev_loss in ('ce', 'same'), "'ce' or 'same'")
+        self._check('dev_from_train', dev_from_train,
+                    dev_from_train is None or dev_from_train >= 1, 'None or at least 1')
+        self._check('batch_norm', batch_norm, batch_norm in ('batch', 'running'),
+                    "'batch' or 'running'")
+        self._check('precision', precision, precision in ('float32', 'model'),
+                    "'float32' or 'model'")
+        self._check('log_interval', log_interval, log_interval >= 1, 'at least 1')
+        self.begin, self.dev_batch_size = begin, dev_batch_size
+        self.dev_loss, self.dev_augment, self.dev_from_train = dev_loss, dev_augment, dev_from_train
+        self.batch_norm, self.precision, self.log_interval = batch_norm, precision, log_interval
+        self.dev: DevBatches | None = None
+        self._batches = None
+        self._sums: dict[str, Tensor] = {}
+        self._count = self._iteration = 0
+
+    def _check(self, name: str, value, fits: bool, expected: str) -> None:
+        if not fits:
+            raise ValueError(f'{type(self).__name__} got {name}={value!r}; it must be {expected}.')
+
+    # -- what a method writes -------------------------------------------------------------------
+
+    learns = True           # False: no development batch is needed
+    shares_forward = True   # False: `sample_weights` does not ask for the losses
+
+    def sample_weights(self, problem: MetaGradient) -> tuple[Tensor, dict[str, Tensor]]:
+        """Weights [B] for the samples of `problem.batch`, and numbers [] for the log.
+
+        The batch loss is the mean of weight times loss over the batch.
+        """
+        raise NotImplementedError
+
+    def virtual_step(self, epoch: int) -> VirtualStep:
+        """The virtual step in this epoch."""
+        return VirtualStep()
+
+    def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Before training, when the model knows the class counts."""
+
+    # -- events ---------------------------------------------------------------------------------
+
+    def before_train(self, runner) -> None:
+        name, model = type(self).__name__, bare(runner.model)
+        if 0 < runner.max_epochs <= self.begin:
+            runner.logger.warning(f'{name} begins at epoch {self.begin}, but training ends after '
+                                  f'{runner.max_epochs}: no sample weights will be used.')
+        if self.begin >= runner.max_epochs:
+            return
+        if not bool(model.class_counts.sum() > 0):
+            raise RuntimeError(f'{name} found no class counts in the model: keep LongTailHook in '
+                               'default_hooks.')
+        if self.learns:
+            self._check_model(model)
+        self._open_log(Path(runner.work_dir) / WEIGHTS_LOG, runner.iter)
+        self.prepare(model, runner.optim_wrapper.optimizer)
+        if self.learns:
+            load_forward_rules()
+            loader = runner.train_loop.dataloader
+            self.dev = DevBatches(
+                loader, dict(runner.cfg.train_dataloader.dataset), self.dev_batch_size,
+                self.dev_from_train, seed=getattr(loader.sampler, 'seed', None) or 0)
+
+    def before_train_epoch(self, runner) -> None:
+        self._sums, self._count = {}, 0
+        if self.dev is not None and runner.epoch >= self.begin:
+            self._batches = self.dev.epoch(runner.epoch)
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        if runner.epoch < self.begin:
+            return
+        model = bare(runner.model)
+        if model.class_weights is not None:
+            raise ValueError(f'{type(self).__name__} sets all weights, and class weights are set '
+                             'as well: remove DeferredReweightHook.')
+        preprocess, dev_batch = model.data_preprocessor, None
+        batch = preprocess(data_batch, True)
+        if self.dev is not None:
+            dev_batch = preprocess(next(self._batches), self.dev_augment, mix=False)
+        problem = MetaGradient(
+            model, batch, dev_batch, runner.optim_wrapper.optimizer,
+            step=self.virtual_step(runner.epoch), dev_loss=self.dev_loss,
+            batch_norm=self.batch_norm, precision=self.precision,
+            shared=self._can_share(model, runner.optim_wrapper))
+        weights, found = self.sample_weights(problem)
+        data_batch['prepared'] = dict(batch, weights=weights)
+        if problem.handed_on is not None:
+            data_batch['prepared']['losses'] = problem.handed_on
+        self._note(found, weights)
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        self._iteration = runner.iter + 1
+        if self._count == self.log_interval:
+            self._write(runner)
+
+    def after_train_epoch(self, runner) -> None:
+        self._write(runner)
+        self._batches = None        # its workers end with it
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _check_model(self, model: nn.Module) -> None:
+        name = type(self).__name__
+        if any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
+            raise ValueError(f'{name} differentiates forward, which SyncBatchNorm cannot: remove '
+                             'sync_bn from the config.')
+        if getattr(model, 'captured', False):
+            raise ValueError(f'{name} differentiates forward, which a compiled backbone cannot: '
+                             'set model.compile and model.cuda_graphs to False.')
+        if self.precision == 'model' and model.dtype == torch.float16:
+            raise ValueError(f"{name} got precision='model', but in float16 its small products "
+                             "vanish: use precision='float32'.")
+
+    def _can_share(self, model: nn.Module, wrapper) -> bool:
+        """Whether the step begins with the losses that the hook computes."""
+        same_pass = (self.shares_forward and self.batch_norm == 'batch'
+                     and (self.precision == 'model' or model.dtype is None))
+        # The autocast of mmengine's wrapper surrounds the model's own passes only.
+        at_weights = (getattr(wrapper, 'starts_at_weights', True)
+                      and not isinstance(wrapper, AmpOptimWrapper))
+        return (same_pass and at_weights
+                and 'losses' in inspect.signature(model.forward).parameters)
+
+    def _note(self, found: dict[str, Tensor], weights: Tensor) -> None:
+        found = dict(found, weight=weights.mean(), negative=(weights < 0).float().mean())
+        for name, value in found.items():
+            self._sums[name] = self._sums.get(name, 0) + value.detach()
+        self._count += 1
+
+    def _open_log(self, path: Path, iteration: int) -> None:
+        """Keep the lines up to the checkpoint that a run resumes from; it writes the rest anew."""
+        self._path = path
+        if is_main_process():
+            text = path.read_text() if path.exists() else ''
+            lines = text.rpartition('\n')[0].splitlines()     # the last may have been cut off
+            path.write_text(''.join(f'{line}\n' for line in lines
+                                    if json.loads(line)['iteration'] <= iteration))
+
+    def _write(self, runner) -> None:
+        """One look at the device, and one line."""
+        if not self._count:
+            return
+        values = (torch.stack(list(self._sums.values())) / self._count).tolist()
+        line = dict(epoch=runner.epoch + 1, iteration=self._iteration,
+                    **dict(zip(self._sums, values)))
+        self._sums, self._count = {}, 0
+        if is_main_process():
+            with self._path.open('a') as file:
+                file.write(json.dumps(line) + '\n')
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """The classifier without its distributed wrapper."""
+    return model.module if is_model_wrapper(model) else model

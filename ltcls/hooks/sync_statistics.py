@@ -1,0 +1,49 @@
+"""The same batch-norm statistics on all ranks."""
+
+import torch
+from mmengine.dist import all_reduce, broadcast, get_world_size
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ltcls.registry import HOOKS
+
+
+@HOOKS.register_module()
+class SyncStatisticsHook(Hook):
+    """Makes all ranks hold the same buffers at the end of each epoch, before anything is saved.
+
+    Running means and variances of batch norm, which each rank measures on its own images, become
+    their averages over the ranks; every other floating-point buffer becomes the first rank's. So
+    what is validated is what is saved, whichever rank evaluates an image. Training itself does not
+    read these statistics. With one process nothing happens; the engine adds this hook to every run
+    of several.
+    """
+
+    priority = 'HIGH'
+
+    def after_train_epoch(self, runner) -> None:
+        if get_world_size() == 1:
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        norms = [m for m in model.modules() if isinstance(m, _BatchNorm)
+                 and m.running_mean is not None]
+        statistics = [buffer for m in norms for buffer in (m.running_mean, m.running_var)]
+        known = {id(buffer) for buffer in statistics}
+        others = [b for b in model.buffers() if b.is_floating_point() and id(b) not in known]
+        _together(statistics, lambda flat: all_reduce(flat, op='mean'))
+        for dtype in sorted({str(b.dtype) for b in others}):
+            _together([b for b in others if str(b.dtype) == dtype],
+                      lambda flat: broadcast(flat, src=0))
+
+
+def _together(tensors: list[Tensor], collective) -> None:
+    """One collective on all tensors, which share a type, as one flat vector."""
+    if not tensors:
+        return
+    with torch.no_grad():
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        collective(flat)
+        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors])):
+            tensor.copy_(part.view_as(tensor))

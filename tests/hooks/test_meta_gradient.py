@@ -1,0 +1,234 @@
+"""The derivative of the development loss by sample weights: worked numbers, and the slow way."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from meta_toys import (BATCH, CLASS_WEIGHTS, DEV, convolutional, double_backward, images, linear,
+                       rows, state)
+from torch import nn
+from torch.testing import assert_close
+
+from ltcls.hooks.meta_gradient import MetaGradient, VirtualStep, check_virtual_optimizer
+
+
+def sgd(model, lr=0.1, **options):
+    return torch.optim.SGD(model.parameters(), lr=lr, **options)
+
+
+def with_momentum(model, **options):
+    """SGD whose momentum buffers hold 0.05 for the matrix and -0.02 for the bias."""
+    optimizer = sgd(model, momentum=0.9, weight_decay=5e-4, **options)
+    for parameter, value in zip(model.parameters(), (0.05, -0.02)):
+        optimizer.state[parameter]['momentum_buffer'] = torch.full_like(parameter, value)
+    return optimizer
+
+
+CASES = {
+    'mean': (sgd, VirtualStep('mean'), [-0.006317008, -0.005788486, -0.005829722, 0.006805859]),
+    'sum': (sgd, VirtualStep('sum'), [-0.025040708, -0.024007340, -0.022948520, 0.029408620]),
+    'momentum': (with_momentum, VirtualStep('mean', rule='optimizer'),
+                 [-0.006317015, -0.005788520, -0.005829745, 0.006805880]),
+    'nesterov': (lambda model: with_momentum(model, nesterov=True),
+                 VirtualStep('mean', rule='optimizer'),
+                 [-0.011969015, -0.011117133, -0.011022273, 0.013241241]),
+}
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_worked_numbers_of_a_linear_model(case):
+    optimizer, step, expected = CASES[case]
+    model = linear()
+    problem = MetaGradient(model, BATCH, DEV, optimizer(model), step)
+    assert_close(problem.losses, rows(0.982198333, 0.939131908, 0.817504379, 1.161388476),
+                 atol=1e-9, rtol=0)
+    assert_close(problem.gradient(CLASS_WEIGHTS), rows(*expected), atol=1e-9, rtol=0)
+
+
+MOVED = {
+    'mean': ([0.214200390, -0.115960556], -0.001965428),
+    'sum': ([0.256801561, -0.163842224], -0.007861713),
+    'momentum': ([0.209690390, -0.120455556], -0.000165428),
+    'nesterov': ([0.222911741, -0.134365557], -0.002114313),
+}
+
+
+@pytest.mark.parametrize('case', MOVED)
+def test_worked_weights_after_the_virtual_step(case):
+    optimizer, step, _ = CASES[case]
+    model = linear()
+    params = list(model.parameters())
+    share = 1 / 4 if step.reduction == 'mean' else 1
+    losses = model(**BATCH, mode='loss')['loss']
+    grads = torch.autograd.grad(share * (CLASS_WEIGHTS * losses).sum(), params)
+    (matrix, bias), _ = step.take(optimizer(model), params, list(grads))
+    assert_close(matrix[0], rows(*MOVED[case][0]), atol=1e-9, rtol=0)
+    assert_close(bias[0], rows(MOVED[case][1])[0], atol=1e-9, rtol=0)
+
+
+def test_at_weights_of_zero_the_step_stays_where_it_is():
+    model = linear()
+    problem = MetaGradient(model, BATCH, DEV, sgd(model))
+    assert_close(problem.gradient(None),
+                 rows(-0.025347918, -0.022881885, -0.023448977, 0.026501562), atol=1e-9, rtol=0)
+    assert_close(problem.gradient(torch.zeros(4)), problem.gradient(None), atol=1e-15, rtol=0)
+
+
+@pytest.mark.parametrize('reduction', ['sum', 'mean'])
+def test_it_is_what_double_backward_gives_through_batch_norm_in_training_mode(reduction):
+    model, batch, dev = convolutional(), images(12, seed=1), images(9, seed=2)
+    weights = torch.linspace(0.2, 2.0, 12, dtype=torch.float64)
+    share = 1.0 if reduction == 'sum' else 1 / 12
+    slow = double_backward(model, batch, dev, weights, lr=0.05, share=share)
+    fast = MetaGradient(model, batch, dev, sgd(model, lr=0.05),
+                        VirtualStep(reduction)).gradient(weights)
+    assert slow.abs().max() > 1e-4
+    assert_close(fast, slow, atol=0, rtol=1e-8)
+
+
+def test_it_is_the_slope_that_finite_differences_find():
+    model, batch, dev = convolutional(), images(6, seed=1), images(6, seed=2)
+    weights = torch.ones(6, dtype=torch.float64)
+    fast = MetaGradient(model, batch, dev, sgd(model, lr=0.05), dev_loss='same').gradient(weights)
+
+    def loss_after(weights):
+        step = VirtualStep()
+        params = list(model.parameters())
+        losses = model(**batch, mode='loss')['loss']
+        grads = torch.autograd.grad((weights * losses).sum(), params)
+        moved, _ = step.take(sgd(model, lr=0.05), params, list(grads))
+        names = [name for name, _ in model.named_parameters()]
+        with torch.no_grad():
+            return torch.func.functional_call(model, dict(zip(names, moved)), (),
+                                              dict(dev, mode='loss'))['loss'].mean()
+
+    for index in (0, 5):
+        offset = 1e-5 * F.one_hot(torch.tensor(index), 6)
+        slope = (loss_after(weights + offset) - loss_after(weights - offset)) / 2e-5
+        assert_close(fast[index], slope, atol=1e-9, rtol=1e-6)
+
+
+def test_nothing_of_the_model_moves():
+    model = convolutional()
+    before, draws = state(model), torch.get_rng_state()
+    problem = MetaGradient(model, images(12, seed=1), images(9, seed=2), sgd(model))
+    problem.gradient(torch.ones(12, dtype=torch.float64))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert torch.equal(torch.get_rng_state(), draws) and model.training
+
+
+def test_a_shared_pass_moves_the_statistics_once_and_can_still_be_descended():
+    model, plain = convolutional(), convolutional()
+    batch, weights = images(12, seed=1), torch.ones(12, dtype=torch.float64)
+    problem = MetaGradient(model, batch, images(9, seed=2), sgd(model), shared=True)
+    problem.gradient(weights)
+    (weights * problem.handed_on).mean().backward()
+    plain(**batch, mode='loss', weights=weights)['loss'].mean().backward()
+    for (name, parameter), expected in zip(model.named_parameters(), plain.parameters()):
+        assert_close(parameter.grad, expected.grad, msg=name)
+    assert all(torch.equal(value, plain.state_dict()[name])
+               for name, value in model.state_dict().items())
+    assert int(model.network.bn1.num_batches_tracked) == 1
+
+
+def test_dropout_has_the_same_masks_in_both_passes_over_the_batch():
+    model, batch, dev = convolutional(dropout=0.5), images(12, seed=1), images(9, seed=2)
+    weights = torch.ones(12, dtype=torch.float64)
+    torch.manual_seed(5)
+    slow = double_backward(model, batch, dev, weights, lr=0.05)
+    torch.manual_seed(5)
+    fast = MetaGradient(model, batch, dev, sgd(model, lr=0.05)).gradient(weights)
+    assert_close(fast, slow, atol=0, rtol=1e-8)
+
+
+def test_frozen_and_unused_parameters_take_no_part():
+    model, batch, dev = convolutional(), images(12, seed=1), images(9, seed=2)
+    model.unused = nn.Parameter(torch.ones(3))
+    model.network.conv1.weight.requires_grad_(False)
+    weights = torch.ones(12, dtype=torch.float64)
+    optimizer = sgd(model, lr=0.05)
+    fast = MetaGradient(model, batch, dev, optimizer).gradient(weights)
+    del model.unused
+    assert_close(fast, double_backward(model, batch, dev, weights, lr=0.05), atol=0, rtol=1e-8)
+
+
+def test_each_parameter_group_has_its_own_rate():
+    model, batch, dev = linear(), BATCH, DEV
+    matrix, bias = model.parameters()
+    optimizer = torch.optim.SGD([dict(params=[matrix], lr=0.1), dict(params=[bias], lr=0.0)])
+    found = MetaGradient(model, batch, dev, optimizer).gradient(CLASS_WEIGHTS)
+    bias.requires_grad_(False)
+    expected = MetaGradient(model, batch, dev, sgd(model)).gradient(CLASS_WEIGHTS)
+    assert_close(found, expected)
+
+
+def test_a_fixed_virtual_rate_replaces_the_optimizer_s():
+    model = linear()
+    found = [MetaGradient(model, BATCH, DEV, sgd(model, lr=lr), VirtualStep(lr=0.1))
+             .gradient(CLASS_WEIGHTS) for lr in (0.1, 1e-5)]
+    assert torch.equal(*found)
+
+
+def test_running_statistics_are_used_on_request():
+    model, batch, dev = convolutional(), images(12, seed=1), images(9, seed=2)
+    weights = torch.ones(12, dtype=torch.float64)
+    found = MetaGradient(model, batch, dev, sgd(model, lr=0.05),
+                         batch_norm='running').gradient(weights)
+    expected = double_backward(model.eval(), batch, dev, weights, lr=0.05)
+    assert_close(found, expected, atol=0, rtol=1e-8)
+
+
+def test_the_virtual_step_of_sgd_needs_sgd():
+    model = linear()
+    check_virtual_optimizer(sgd(model))
+    with pytest.raises(ValueError, match="Adam: use virtual_step='plain'"):
+        check_virtual_optimizer(torch.optim.Adam(model.parameters()))
+
+
+def test_attention_is_differentiated_in_its_plain_form():
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.project = nn.Linear(4, 12)
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x):
+            q, k, v = self.project(x[:, None]).chunk(3, dim=-1)
+            return self.head(F.scaled_dot_product_attention(q, k, v).mean(dim=(1, 2)))
+
+    torch.manual_seed(0)
+    model = linear()
+    model.network = Attention().double()
+    batch, dev = (dict(inputs=torch.randn(6, 5, 4, dtype=torch.float64),
+                       labels=torch.arange(6) % 3) for _ in range(2))
+    weights = torch.ones(6, dtype=torch.float64)
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    with sdpa_kernel(SDPBackend.MATH):
+        slow = double_backward(model, batch, dev, weights, lr=0.1)
+    fast = MetaGradient(model, batch, dev, sgd(model)).gradient(weights)
+    assert_close(fast, slow, atol=0, rtol=1e-8)
+
+
+def test_an_operator_without_a_forward_derivative_is_named():
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x ** 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            return 2 * ctx.saved_tensors[0] * grad
+
+    model = linear()
+    model.network = nn.Sequential(model.network, type('Squared', (nn.Module,), dict(
+        forward=lambda self, x: Square.apply(x)))())
+    with pytest.raises(NotImplementedError, match='replace the layer'):
+        MetaGradient(model, BATCH, DEV, sgd(model)).gradient(CLASS_WEIGHTS)
+
+
+def test_a_loss_that_is_one_number_is_refused():
+    model = linear()
+    model.per_sample = lambda logits, labels: F.cross_entropy(logits, labels)
+    with pytest.raises(TypeError, match='one number a sample'):
+        MetaGradient(model, BATCH, DEV, sgd(model)).gradient(CLASS_WEIGHTS)

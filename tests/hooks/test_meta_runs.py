@@ -1,0 +1,214 @@
+"""Learned sample weights in whole runs: begin, log, resuming; and development batches."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ltcls.datasets import DigitsLT
+from ltcls.datasets.loading import collate_batch
+from ltcls.engine.prepare import Options, load_config
+from ltcls.engine.stage import build_runner
+from ltcls.hooks import L2RWHook, MetaReweightHook, MetaWeightNetHook, dev_batches
+from ltcls.hooks.dev_batches import DevBatches, balanced_indices
+
+CONFIG = '''
+_base_ = 'ltcls::ce/ce_resnet20_digits.py'
+model = dict(backbone=dict(depth=8))
+train_dataloader = dict(dataset=dict(held_out=3, imbalance=20))
+param_scheduler = [dict(type='LinearLR', start_factor=0.2, end=2)]
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3))
+custom_hooks = [{hook}]
+train_cfg = dict(max_epochs=3, val_interval=10)
+'''
+META = "dict(type='MetaReweightHook', begin=1, beta=0.99, dev_batch_size=16, log_interval=4)"
+NET = "dict(type='MetaWeightNetHook', begin=1, dev_batch_size=16)"
+
+
+class Stop(Exception):
+    pass
+
+
+def train(folder, hook='', stop_after=None, resume=None):
+    """Train the config with a hook; the runner. `stop_after` epochs it is interrupted."""
+    folder.mkdir(exist_ok=True)
+    path = folder / 'run_resnet8_digits.py'
+    path.write_text(CONFIG.format(hook=hook))
+    cfg = load_config(path, Options(work_dir=folder / 'run'))
+    if resume:
+        cfg.load_from, cfg.resume = str(folder / 'run' / f'epoch_{resume}.pth'), True
+    runner = build_runner(cfg)
+    if stop_after is not None:
+        saved = runner.call_hook
+
+        def call(event, **kwargs):
+            if event == 'before_train_iter' and (runner.epoch, kwargs['batch_idx']) == (
+                    stop_after, 2):
+                raise Stop
+            saved(event, **kwargs)
+        runner.call_hook = call
+        with pytest.raises(Stop):
+            runner.train()
+    else:
+        runner.train()
+    return runner
+
+
+def weights_at(folder, epoch):
+    return torch.load(folder / 'run' / f'epoch_{epoch}.pth', weights_only=True)
+
+
+def log(folder):
+    return [json.loads(line) for line in (folder / 'run' / 'weights.jsonl').read_text().split('\n')
+            if line]
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope='module')
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('meta')
+    train(folder, META)
+    return folder
+
+
+def test_until_its_first_epoch_the_run_is_the_plain_one(undisturbed, tmp_path):
+    train(tmp_path)
+    states = [[weights_at(folder, epoch)['state_dict'] for folder in (undisturbed, tmp_path)]
+              for epoch in (1, 2)]
+    assert equal(*states[0]) and not equal(*states[1])
+
+
+def test_the_log_has_the_size_of_eps_beside_the_class_weights(undisturbed):
+    lines = log(undisturbed)
+    assert [line['epoch'] for line in lines] == sorted([2] * (len(lines) // 2)
+                                                       + [3] * (len(lines) // 2))
+    per_epoch = lines[-1]['iteration'] // 3
+    # Every four iterations, and what is left at the end of the epoch.
+    steps = [*range(4, per_epoch + 1, 4)] + [per_epoch] * (per_epoch % 4 > 0)
+    assert [line['iteration'] for line in lines] == [e * per_epoch + s for e in (1, 2)
+                                                     for s in steps]
+    for line in lines:
+        assert set(line) == {'epoch', 'iteration', 'eps', 'class_weight', 'weight', 'negative'}
+        assert 0 < line['eps'] and 0 <= line['negative'] <= 1
+        assert abs(line['weight'] - line['class_weight']) <= line['eps'] + 1e-6
+
+
+@pytest.mark.parametrize('hook', [META, NET], ids=['meta_reweight', 'meta_weight_net'])
+def test_an_interrupted_run_ends_like_an_undisturbed_one(hook, undisturbed, tmp_path):
+    whole = undisturbed if hook == META else tmp_path / 'whole'
+    if hook != META:
+        train(whole, hook)
+    broken = tmp_path / 'broken'
+    train(broken, hook, stop_after=2)
+    train(broken, hook, resume=2)
+    states = [weights_at(folder, 3) for folder in (whole, broken)]
+    assert equal(*(state['state_dict'] for state in states))
+    assert log(whole) == log(broken)
+    if hook == NET:
+        assert equal(*(state['meta_weight_net']['net'] for state in states))
+        adam = [state['meta_weight_net']['optimizer']['state'] for state in states]
+        assert all(equal(adam[0][index], adam[1][index]) for index in adam[0])
+        start = weights_at(whole, 1)['meta_weight_net']['net']
+        assert not equal(start, states[0]['meta_weight_net']['net'])
+
+
+def test_a_resumed_log_keeps_what_came_before_the_checkpoint_and_whole_lines(tmp_path):
+    path = tmp_path / 'weights.jsonl'
+    path.write_text('{"iteration": 4}\n{"iteration": 8}\n{"iteration": 12}\n{"itera')
+    L2RWHook()._open_log(path, iteration=8)
+    assert path.read_text() == '{"iteration": 4}\n{"iteration": 8}\n'
+
+
+# -- development batches --------------------------------------------------------------------
+
+DIGITS = dict(type='DigitsLT', imbalance=20, held_out=3)
+
+
+def digits(held_out=3):
+    return DataLoader(DigitsLT(imbalance=20, held_out=held_out), batch_size=16,
+                      collate_fn=collate_batch)
+
+
+def take(batches, count):
+    return [next(batches)['labels'] for _ in range(count)]
+
+
+def test_development_batches_are_rounds_through_the_held_out_images():
+    dev = DevBatches(digits(), DIGITS, batch_size=10)
+    assert len(dev.indices) == 30
+    for batches in (dev.epoch(0), dev.epoch(1)):
+        for _ in range(2):
+            labels = torch.cat(take(batches, 3))
+            assert torch.equal(labels.bincount(), torch.full((10,), 3))
+    assert DevBatches(digits(), DIGITS, batch_size=100).batch_size == 30
+
+
+def test_an_epoch_has_its_own_batches_and_always_the_same():
+    draws = torch.get_rng_state()
+    first, again, later, other = (
+        torch.cat(take(DevBatches(digits(), DIGITS, 7, seed=seed).epoch(epoch), 9))
+        for seed, epoch in ((0, 4), (0, 4), (0, 5), (1, 4)))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, later) and not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), draws)
+
+
+def test_ranks_have_the_parts_of_one_batch(monkeypatch):
+    whole = take(DevBatches(digits(), DIGITS, 6).epoch(2), 4)
+    monkeypatch.setattr(dev_batches, 'get_world_size', lambda: 2)
+    parts = []
+    for rank in range(2):
+        monkeypatch.setattr(dev_batches, 'get_rank', lambda: rank)
+        parts.append(take(DevBatches(digits(), DIGITS, 3).epoch(2), 4))
+    for together, left, right in zip(whole, *parts):
+        assert torch.equal(torch.stack([left, right], dim=1).flatten(), together)
+
+
+def test_images_of_the_training_set_can_serve_and_stay_in_it():
+    loader = digits(held_out=0)
+    dev = DevBatches(loader, DIGITS, batch_size=40, from_train=4)
+    labels = next(dev.epoch(0))['labels']
+    assert torch.equal(labels.bincount(), torch.full((10,), 4)) and dev.dataset is loader.dataset
+
+
+def test_a_small_class_gives_its_images_several_times():
+    labels = torch.tensor([0, 0, 0, 0, 1, 1])
+    chosen = balanced_indices(labels, 3, torch.Generator().manual_seed(0))
+    assert torch.equal(labels[chosen], torch.tensor([0, 0, 0, 1, 1, 1]))
+    assert len(set(chosen[:3].tolist())) == 3 and set(chosen[3:].tolist()) == {4, 5}
+
+
+# -- what is refused before training --------------------------------------------------------
+
+def runner_of(tmp_path, model, max_epochs=30):
+    model.register_buffer('class_counts', torch.ones(3))
+    messages = []
+    return SimpleNamespace(
+        model=model, max_epochs=max_epochs, work_dir=tmp_path, iter=0, messages=messages,
+        logger=SimpleNamespace(warning=messages.append))
+
+
+@pytest.mark.parametrize('change, message', [
+    (dict(norm=nn.SyncBatchNorm(3)), 'L2RWHook differentiates forward, which SyncBatchNorm'),
+    (dict(captured=True), 'which a compiled backbone cannot'),
+    (dict(dtype=torch.float16), "use precision='float32'"),
+])
+def test_models_that_cannot_be_differentiated_forward_are_refused(change, message, tmp_path):
+    model = nn.Module()
+    for name, value in change.items():
+        setattr(model, name, value)
+    with pytest.raises(ValueError, match=message):
+        L2RWHook(precision='model').before_train(runner_of(tmp_path, model))
+
+
+@pytest.mark.parametrize('hook', [MetaReweightHook(begin=30), MetaWeightNetHook(begin=30)])
+def test_a_begin_after_the_end_of_training_is_told(hook, tmp_path):
+    runner = runner_of(tmp_path, nn.Module())
+    hook.before_train(runner)
+    assert 'no sample weights will be used' in runner.messages[0]

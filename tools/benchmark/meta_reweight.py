@@ -1,0 +1,194 @@
+"""What learned sample weights cost: a meta step against a plain SGD step and double backward.
+
+All steps run in one process, in turn, round after round, on copies of one ResNet and on the same
+two batches; a round's ratio divides a step's block by the reference's block of the same round, the
+result is the median of the rounds with its quartiles. Everything is in float32, once in contiguous
+and once in channels-last memory, with batch norm in training mode. The steps:
+
+- plain: forward, backward, update;
+- meta: with sample weights w_y + eps, the pass at the weights shared with the real step;
+- apart: the same with a pass of its own for the real step;
+- double: the derivative by differentiating through the virtual step, as public code has it;
+- l2rw: learned from weights of zero, where the virtual step stays where it is.
+
+    python tools/benchmark/meta_reweight.py --rounds 15 --out docs/results/meta_reweight.json
+"""
+
+import argparse
+import copy
+import itertools
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
+from mmengine.optim import OptimWrapper  # noqa: E402
+from timing import interleaved, milliseconds, peak_memory, ratio  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
+from ltcls.hooks import L2RWHook, MetaReweightHook  # noqa: E402
+from ltcls.hooks.meta_gradient import MetaGradient, load_forward_rules  # noqa: E402
+from ltcls.longtail import exponential_counts  # noqa: E402
+from ltcls.registry import MODELS  # noqa: E402
+
+# What a meta step may cost: in plain steps, and in parts of double backward's time and memory.
+LIMITS = dict(plain=4.2, double=0.7, memory=0.6)
+
+
+class ApartHook(MetaReweightHook):
+    """Meta-reweighting whose pass at the weights is not handed on."""
+
+    shares_forward = False
+
+
+class DoubleBackwardHook(MetaReweightHook):
+    """The same weights by differentiating twice; the real step makes its own pass."""
+
+    shares_forward = False
+
+    def sample_weights(self, problem: MetaGradient) -> tuple[Tensor, dict[str, Tensor]]:
+        classes = self.weights_of(problem.labels)
+        return classes - self.tau * double_backward(problem, classes), {}
+
+
+def double_backward(problem: MetaGradient, weights: Tensor) -> Tensor:
+    """dL_D / dw [B] through the graph of the first gradient."""
+    weights = weights.clone().requires_grad_()
+    model, params = problem.model, problem.params
+    rates = {id(p): group['lr'] for group in problem.optimizer.param_groups
+             for p in group['params']}
+
+    def call(values, batch, mode):
+        copies = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        return torch.func.functional_call(model, {**copies, **values}, (), dict(batch, mode=mode))
+
+    losses = call({}, problem.batch, 'loss')['loss']
+    grads = torch.autograd.grad(problem.share * (weights * losses).sum(), list(params.values()),
+                                create_graph=True)
+    moved = {name: p - rates[id(p)] * grad for (name, p), grad in zip(params.items(), grads)}
+    logits = call(moved, dict(inputs=problem.dev_batch['inputs']), 'tensor')
+    return torch.autograd.grad(F.cross_entropy(logits, problem.dev_batch['labels']), weights)[0]
+
+
+HOOKS = dict(plain=None, meta=MetaReweightHook, apart=ApartHook, double=DoubleBackwardHook,
+             l2rw=L2RWHook)
+
+
+def classifier(options, channels_last: bool) -> nn.Module:
+    model = MODELS.build(dict(
+        type='ltcls.Classifier', backbone=dict(type='CIFARResNet', depth=options.depth),
+        head=dict(type='LinearHead'), loss=dict(type='CrossEntropyLoss'),
+        channels_last=channels_last, data_preprocessor=dict(
+            type='BatchPreprocessor', num_classes=options.classes, mean=[0.5] * 3,
+            std=[0.25] * 3)))
+    model.bind(exponential_counts(500, options.classes, 100))
+    return model.train()
+
+
+def images(options, labels: Tensor) -> dict:
+    size = (len(labels), 3, options.size, options.size)
+    return dict(inputs=torch.randint(0, 256, size, dtype=torch.uint8), labels=labels)
+
+
+def stepper(model: nn.Module, hook, batch: dict, dev: dict, iterations: int):
+    """A function that makes `iterations` steps with the hook, or plain ones without."""
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9,
+                                           weight_decay=5e-4, nesterov=True))
+    runner = SimpleNamespace(model=model, optim_wrapper=wrapper, epoch=0, iter=0)
+    if hook:
+        hook.prepare(model, wrapper.optimizer)
+        hook.dev, hook._batches = dev, itertools.repeat(dev)
+
+    def step():
+        for number in range(iterations):
+            data = dict(batch)
+            if hook:
+                hook.before_train_iter(runner, number, data)
+            model.train_step(data, wrapper)
+    return step
+
+
+def difference(model: nn.Module, batch: dict, dev: dict) -> float:
+    """Relative norm of the difference between forward mode and double backward."""
+    model = copy.deepcopy(model)
+    problem = MetaGradient(model, model.data_preprocessor(batch), model.data_preprocessor(dev),
+                           torch.optim.SGD(model.parameters(), lr=1e-3))
+    weights = torch.ones(len(batch['labels']), device=next(model.parameters()).device)
+    slow = double_backward(problem, weights)
+    return float((problem.gradient(weights) - slow).norm() / slow.norm())
+
+
+def steps(options, device, channels_last: bool) -> dict:
+    """Times and memory of every step in one memory format."""
+    base = classifier(options, channels_last).to(device)
+    shares = torch.tensor(exponential_counts(500, options.classes, 100), dtype=torch.float64)
+    batch = images(options, torch.multinomial(shares, options.batch_size, replacement=True))
+    dev = images(options, torch.arange(options.batch_size) % options.classes)
+    functions = {name: stepper(copy.deepcopy(base), hook and hook(begin=0), batch, dev,
+                               options.iterations) for name, hook in HOOKS.items()}
+    times = interleaved(functions, options.rounds)
+    memory = {name: peak_memory(function) for name, function in functions.items()}
+    found = {}
+    for name, blocks in times.items():
+        entry = dict(ms=round(milliseconds(blocks, options.iterations), 3),
+                     peak_mib=round(memory[name], 1))
+        for reference in ('plain', 'double'):
+            low, middle, high = ratio(blocks, times[reference])
+            entry[f'of_{reference}'] = dict(ratio=round(middle, 3),
+                                            quartiles=[round(low, 3), round(high, 3)])
+        entry['memory_of_double'] = round(memory[name] / max(memory['double'], 1e-9), 3)
+        found[name] = entry
+        print(f"  {name:8} {entry['ms']:10.3f} ms   of plain {entry['of_plain']['ratio']:6.3f}   "
+              f"of double {entry['of_double']['ratio']:6.3f}   peak {entry['peak_mib']:8.1f} MiB, "
+              f"of double {entry['memory_of_double']:6.3f}")
+    meta = found['meta']
+    reached = dict(plain=meta['of_plain']['ratio'], double=meta['of_double']['ratio'],
+                   memory=meta['memory_of_double'])
+    for name, limit in LIMITS.items():
+        verdict = 'kept' if reached[name] <= limit else 'MISSED'
+        print(f'  meta, {name}: {reached[name]} of at most {limit}: {verdict}')
+    found['difference'] = difference(base, batch, dev)
+    print(f"  forward mode differs from double backward by {found['difference']:.1e}")
+    return found
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--depth', type=int, default=32, help='of the ResNet')
+    parser.add_argument('--size', type=int, default=32, help='pixels a side')
+    parser.add_argument('--classes', type=int, default=10)
+    parser.add_argument('--batch-size', type=int, default=100)
+    parser.add_argument('--rounds', type=int, default=15)
+    parser.add_argument('--iterations', type=int, default=1, help='steps in a block')
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--out', type=Path, help='JSON file for the figures')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> dict:
+    options = parse(arguments)
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    load_forward_rules()
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    result = dict(depth=options.depth, batch_size=options.batch_size, classes=options.classes,
+                  rounds=options.rounds, iterations=options.iterations, threads=options.threads,
+                  limits=LIMITS, hardware=describe_hardware(), versions=package_versions())
+    for name, channels_last in (('contiguous', False), ('channels_last', True)):
+        print(f'float32, {name}')
+        result[name] = steps(options, device, channels_last)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(result, indent=1) + '\n')
+        print(f'written to {options.out}')
+    return result
+
+
+if __name__ == '__main__':
+    main()
