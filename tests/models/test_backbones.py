@@ -1,7 +1,10 @@
 """Backbones against their definition, or against the libraries' own features."""
 
+from urllib.error import URLError
+
 import pytest
 import torch
+from torch import nn
 from torch.testing import assert_close
 
 from ltcls.models.backbones import CIFARResNet, TimmBackbone, TorchvisionBackbone
@@ -143,3 +146,40 @@ def test_a_local_weight_file_is_loaded_and_one_that_does_not_fit_is_refused(tmp_
     torch.save({'some.weight': torch.zeros(1)}, path)
     with pytest.raises(ValueError, match=r'weights.pth lacks \d+ weights of this model'):
         TimmBackbone('resnet10t', checkpoint=str(path))
+
+
+def test_absent_weights_of_torchvision_name_the_file_and_its_place(monkeypatch):
+    from torchvision import models
+    build = models.get_model
+
+    def offline(name, weights=None, **options):
+        if weights is not None:
+            raise URLError('no network')
+        return build(name, **options)
+
+    monkeypatch.setattr(models, 'get_model', offline)
+    with pytest.raises(OSError, match="weights 'IMAGENET1K_V1' of torchvision's resnet18 are not in "
+                                      '.*checkpoints, and the download failed .*no network.*Put '
+                                      'https://download.pytorch.org/models/resnet18.*pth there'):
+        TorchvisionBackbone(name='resnet18', weights='IMAGENET1K_V1')
+
+
+def test_a_redrawn_part_has_other_values_than_the_pretrained_rest(monkeypatch):
+    from torchvision import models
+    build = models.get_model
+
+    def pretrained(name, weights=None, **options):
+        model = build(name, **options)
+        if weights is not None:
+            for value in model.parameters():
+                nn.init.constant_(value, 7)
+        return model
+
+    monkeypatch.setattr(models, 'get_model', pretrained)
+    model = TorchvisionBackbone(name='resnet18', weights='IMAGENET1K_V1',
+                                redrawn=['layer4.1']).model
+    assert (model.layer4[0].conv1.weight == 7).all() and (model.conv1.weight == 7).all()
+    fresh = model.layer4[1].conv1.weight
+    assert fresh.abs().max() < 1 and fresh.std() > 0
+    with pytest.raises(ValueError, match="redrawn names 'layer5'"):
+        TorchvisionBackbone(name='resnet18', redrawn=['layer5'])

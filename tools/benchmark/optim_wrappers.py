@@ -5,11 +5,14 @@ same batch; a round's ratio divides a wrapper's block by the plain block of the 
 result is the median of the rounds with its quartiles. Beside each wrapper runs the straightforward
 form: a loop over parameters (GNM, SAM) or over classes (CC-SAM). Three parts:
 
-- steps of a whole network: `--network resnet32` or `vit`, ViT-B/16 with ten prompts a layer;
+- steps of a whole network: `--network resnet32` or `vit`, the frozen ViT-B/16 of GNM-PT with ten
+  prompts a block, where the plain step is prompt tuning;
 - the wrapper's own work, without the passes, in updates of plain SGD;
 - the head of CC-SAM alone, closed form against the loop, at 10, 100 and 1,000 classes.
 
     python tools/benchmark/optim_wrappers.py --rounds 15 --out docs/results/wrappers.json
+    python tools/benchmark/optim_wrappers.py --network vit --parts steps --wrappers GNM SAM \
+        --classes 100 --batch-size 8 --iterations 1 --out docs/results/wrappers-vit.json
 """
 
 import argparse
@@ -76,26 +79,6 @@ class OpaqueHead(LinearHead):
     """A linear head that does not say so: CC-SAM takes the loop over classes."""
 
 
-class PromptedViT(nn.Module):
-    """A frozen timm ViT with trainable prompts in every layer."""
-
-    def __init__(self, name: str, prompts: int = 10):
-        super().__init__()
-        import timm
-        self.vit = timm.create_model(name, num_classes=0)
-        self.vit.requires_grad_(False)
-        self.num_features = self.vit.num_features
-        self.prompts = nn.Parameter(
-            0.02 * torch.randn(len(self.vit.blocks), prompts, self.num_features))
-
-    def forward(self, images):
-        x = self.vit._pos_embed(self.vit.patch_embed(images))
-        for block, prompts in zip(self.vit.blocks, self.prompts):
-            tokens = x.size(1)
-            x = block(torch.cat([x, prompts.expand(len(x), -1, -1)], dim=1))[:, :tokens]
-        return self.vit.norm(x)[:, 0]
-
-
 def classifier(backbone: dict, classes: int, head: str | type = 'LinearHead') -> nn.Module:
     model = MODELS.build(dict(
         type='ltcls.Classifier', backbone=backbone, head=dict(type=head),
@@ -119,7 +102,9 @@ def labels_of(classes: int, size: int) -> torch.Tensor:
 def network_steps(options, device) -> dict:
     """Steps of the whole network by each wrapper, in plain steps."""
     if options.network == 'vit':
-        backbone, size = dict(type=PromptedViT, name=options.vit), 224
+        size = options.image_size
+        backbone = dict(type='PromptedViT', name=options.vit, img_size=size, init='normal',
+                        pool='prompts', feature_dropout=0.1)
     else:
         backbone, size = dict(type='CIFARResNet', depth=options.depth), 32
     base = classifier(backbone, options.classes).to(device)
@@ -129,6 +114,9 @@ def network_steps(options, device) -> dict:
     wrappers = dict(plain=(OptimWrapper, {}), GNM=(GNM, {}), GNM_loop=(LoopGNM, {}), SAM=(SAM, {}),
                     SAM_loop=(LoopSAM, {}), ImbSAM=(ImbSAM, dict(threshold=20)),
                     CCSAM=(CCSAM, {}), CCSAM_loop=(CCSAM, {}))
+
+    wrappers = {name: wrapper for name, wrapper in wrappers.items()
+                if name == 'plain' or name.removesuffix('_loop') in options.wrappers}
 
     def stepper(name):
         method, arguments = wrappers[name]
@@ -247,6 +235,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--network', choices=['resnet32', 'vit'], default='resnet32')
     parser.add_argument('--depth', type=int, default=32, help='of the ResNet')
     parser.add_argument('--vit', default='vit_base_patch16_224', help='timm name of the ViT')
+    parser.add_argument('--image-size', type=int, default=224, help='for the ViT')
+    parser.add_argument('--wrappers', nargs='+', default=['GNM', 'SAM', 'ImbSAM', 'CCSAM'],
+                        choices=['GNM', 'SAM', 'ImbSAM', 'CCSAM'], help='for the network')
     parser.add_argument('--classes', type=int, default=10)
     parser.add_argument('--batch-size', type=int, default=128)
     parser.add_argument('--heads', type=lambda text: tuple(map(int, text.split('x'))), nargs='+',

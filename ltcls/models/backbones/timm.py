@@ -19,6 +19,9 @@ class TimmBackbone(nn.Module):
         ValueError: an unknown name, or a checkpoint that lacks weights of the model.
     """
 
+    # What a config sets to do without weights.
+    unloaded = dict(pretrained=False, checkpoint=None)
+
     def __init__(self, name: str, pretrained: bool = False, checkpoint: str | None = None,
                  **options):
         super().__init__()

@@ -1,5 +1,8 @@
 """Any classifier of torchvision as a backbone."""
 
+from pathlib import Path
+from typing import Sequence
+
 from torch import Tensor, nn
 
 from ltcls.registry import MODELS
@@ -13,19 +16,27 @@ class TorchvisionBackbone(nn.Module):
         name: a name of `torchvision.models.list_models()`, e.g. 'resnet50'.
         weights: None, or torchvision's name of pretrained weights, e.g. 'IMAGENET1K_V1' or
             'DEFAULT'; downloaded by torchvision on first use.
+        redrawn: parts that keep no pretrained weights, by path, e.g. ['layer4.2'].
         options: further arguments of the torchvision builder.
 
     Raises:
-        ValueError: an unknown name, or a model that does not end in a linear layer.
+        ValueError: an unknown name or part, or a model that does not end in a linear layer.
+        OSError: weights that are not there, with where they were looked for and how to get them.
     """
 
-    def __init__(self, name: str, weights: str | None = None, **options):
+    unloaded = dict(weights=None)      # what a config sets to do without weights
+
+    def __init__(self, name: str, weights: str | None = None, redrawn: Sequence[str] = (),
+                 **options):
         super().__init__()
         from torchvision import models
         if name not in models.list_models(module=models):
             raise ValueError(f"torchvision has no classifier '{name}'; "
                              '`torchvision.models.list_models()` shows the names.')
-        self.model = models.get_model(name, weights=weights, **options)
+        self.model = self._load(name, weights, options)
+        if redrawn:
+            fresh = self.model if weights is None else models.get_model(name, **options)
+            self._redraw(redrawn, fresh)
         path, last = [(path, m) for path, m in self.model.named_modules()
                       if not list(m.children())][-1]
         if not isinstance(last, nn.Linear):
@@ -34,6 +45,28 @@ class TorchvisionBackbone(nn.Module):
         self.num_features = last.in_features
         parent, _, child = path.rpartition('.')
         setattr(self.model.get_submodule(parent), child, nn.Identity())
+
+    @staticmethod
+    def _load(name: str, weights: str | None, options: dict) -> nn.Module:
+        from torch import hub
+        from torchvision import models
+        try:
+            return models.get_model(name, weights=weights, **options)
+        except OSError as error:
+            url = models.get_model_weights(name)[weights].url
+            folder = Path(hub.get_dir()) / 'checkpoints'
+            raise OSError(f"The weights '{weights}' of torchvision's {name} are not in {folder}, "
+                          f'and the download failed ({error}). Put {url} there, or set '
+                          'model.backbone.weights=None to do without.') from error
+
+    def _redraw(self, redrawn: Sequence[str], fresh: nn.Module) -> None:
+        for path in redrawn:
+            try:
+                part = fresh.get_submodule(path)
+            except AttributeError:
+                raise ValueError(f"TorchvisionBackbone: redrawn names '{path}', which the model "
+                                 'does not have.') from None
+            self.model.get_submodule(path).load_state_dict(part.state_dict())
 
     def forward(self, x: Tensor) -> Tensor:
         """Images [B, 3, H, W] -> features [B, num_features]."""

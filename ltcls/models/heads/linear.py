@@ -20,7 +20,8 @@ class LinearHead(LongTailModule):
         bias: whether there is one.
         init: 'kaiming' draws the weight from a normal distribution with variance 2 / D (He et al.,
             ICCV 2015), as the long-tailed CIFAR code does; 'torch' is the uniform draw of
-            `nn.Linear`, which ImageNet code leaves in place.
+            `nn.Linear`, which ImageNet code leaves in place; 'normal' draws from a normal
+            distribution of standard deviation 0.02, as prompt tuning does.
         bias_init: a number; 'prior' for -log(C - 1), which gives each class of a sigmoid loss the
             probability 1 / C at the start; or None for the uniform draw of `nn.Linear`.
 
@@ -34,8 +35,8 @@ class LinearHead(LongTailModule):
     def __init__(self, num_features: int, num_classes: int, bias: bool = True,
                  init: str = 'kaiming', bias_init: float | str | None = None):
         super().__init__()
-        if init not in ('kaiming', 'torch'):
-            raise ValueError(f"LinearHead got init='{init}'; use 'kaiming' or 'torch'.")
+        if init not in ('kaiming', 'torch', 'normal'):
+            raise ValueError(f"LinearHead got init='{init}'; use 'kaiming', 'torch' or 'normal'.")
         if isinstance(bias_init, str) and bias_init != 'prior':
             raise ValueError(f"LinearHead got bias_init='{bias_init}'; use a number or 'prior'.")
         if bias_init is not None and not bias:
@@ -53,6 +54,8 @@ class LinearHead(LongTailModule):
         bound = num_features ** -0.5
         if self.init == 'kaiming':
             nn.init.kaiming_normal_(self.weight)
+        elif self.init == 'normal':
+            nn.init.trunc_normal_(self.weight, std=0.02)
         else:
             nn.init.uniform_(self.weight, -bound, bound)
         if self.bias is None:

@@ -47,6 +47,15 @@ def test_linear_logits_are_products_plus_bias():
     equal(with_weight(LinearHead, WEIGHT)(FEATURES), [[0, 5, 5, 0], [2.5, -3, 1, 1]])
 
 
+@pytest.mark.parametrize('head', [LinearHead, CosineHead])
+def test_weights_for_prompt_tuning_start_as_a_narrow_normal(head):
+    torch.manual_seed(0)
+    weight = head(200, 500, init='normal').weight
+    assert weight.mean().abs() < 2e-4 and weight.std().item() == pytest.approx(0.02, rel=0.01)
+    with pytest.raises(ValueError, match="init='wide'"):
+        head(2, 2, init='wide')
+
+
 def test_linear_weights_start_with_variance_two_over_the_features():
     torch.manual_seed(0)
     head = LinearHead(64, 2000)

@@ -1,0 +1,9 @@
+_base_ = [
+    '../_base_/datasets/cifar100_lt_vit.py',
+    '../_base_/models/vit_b16_gnm_pt.py',
+    '../_base_/schedules/prompt_70e.py',
+    '../_base_/default_runtime.py',
+]
+
+# The network of GNM-PT under plain cross-entropy (Li et al., NeurIPS 2024).
+model = dict(head=dict(init='normal', bias_init=0.0))

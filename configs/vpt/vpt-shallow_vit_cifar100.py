@@ -1,0 +1,4 @@
+_base_ = './vpt_vit_cifar100.py'
+
+# VPT-shallow (Jia et al., ECCV 2022, Eqs. 4-6).
+model = dict(backbone=dict(prompts='shallow'))
