@@ -7,3 +7,4 @@ _base_ = [
 
 # The reference row of the GCL tables (Li et al., CVPR 2022, Table 1): batches of 64.
 train_dataloader = dict(batch_size=64)
+auto_scale_lr = dict(base_batch_size=64)

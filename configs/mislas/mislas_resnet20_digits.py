@@ -15,3 +15,4 @@ model = dict(
 optim_wrapper = dict(
     paramwise_cfg=dict(
         custom_keys={'head': dict(lr_mult=0.5), 'head.scales': dict(lr_mult=1.0)}))
+auto_scale_lr = dict(base_batch_size=64)

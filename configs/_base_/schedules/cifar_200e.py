@@ -8,3 +8,4 @@ param_scheduler = [
     dict(type='MultiStepLR', milestones=[160, 180], gamma=0.1),
 ]
 train_cfg = dict(by_epoch=True, max_epochs=200, val_interval=10)
+auto_scale_lr = dict(base_batch_size=128, enable=True)

@@ -7,3 +7,4 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', begin=5, T_max=55),
 ]
 train_cfg = dict(by_epoch=True, max_epochs=60, val_interval=10)
+auto_scale_lr = dict(base_batch_size=64, enable=True)

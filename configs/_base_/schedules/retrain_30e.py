@@ -8,3 +8,4 @@ param_scheduler = [
     dict(type='MultiStepLR', milestones=[10, 20], gamma=0.1),
 ]
 train_cfg = dict(by_epoch=True, max_epochs=30, val_interval=10)
+auto_scale_lr = dict(base_batch_size=128, enable=True)

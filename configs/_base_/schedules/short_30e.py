@@ -7,3 +7,4 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', begin=5, T_max=25),
 ]
 train_cfg = dict(by_epoch=True, max_epochs=30, val_interval=5)
+auto_scale_lr = dict(base_batch_size=128, enable=True)

@@ -1,0 +1,13 @@
+_base_ = [
+    '../_base_/datasets/inat2018.py',
+    '../_base_/models/resnet50.py',
+    '../_base_/schedules/decouple_200e.py',
+    '../_base_/default_runtime.py',
+]
+
+# Ren et al., NeurIPS 2020, Sec. 3.1, with the schedule of Hong et al., CVPR 2021.
+train_dataloader = dict(batch_size=256)
+model = dict(loss=dict(type='BalancedSoftmaxLoss'))
+optim_wrapper = dict(optimizer=dict(lr=0.1, weight_decay=1e-4))
+param_scheduler = [dict(type='StepLR', step_size=30, gamma=0.1)]
+auto_scale_lr = dict(base_batch_size=256)

@@ -1,0 +1,9 @@
+_base_ = '../ce/ce_resnext50_imagenet.py'
+
+# Stage 2: the classifier alone, on adversarial features of growing share.
+init_from = dict(config='cc_sam_resnext50_imagenet', parts=['backbone', 'head'])
+train_dataloader = dict(sampler=dict(type='ClassAwareSampler', images_per_turn=1))
+model = dict(type='AdversarialFeatureClassifier', frozen=['backbone'], max_share=1.0)
+optim_wrapper = dict(optimizer=dict(lr=0.04))
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=30)]
+train_cfg = dict(max_epochs=30)

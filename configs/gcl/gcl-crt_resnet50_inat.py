@@ -1,0 +1,17 @@
+_base_ = [
+    '../_base_/datasets/inat2018.py',
+    '../_base_/models/resnet50.py',
+    '../_base_/schedules/decouple_retrain_10e.py',
+    '../_base_/default_runtime.py',
+]
+
+# Stage 2 (Li et al., CVPR 2022, Sec. 3.3): the classifier alone, on effective-number samples.
+init_from = dict(config='gcl_resnet50_inat.py', parts=['backbone', 'head'])
+train_dataloader = dict(sampler=dict(type='CBENSampler', beta=(0.9999, 0.99991)))
+model = dict(
+    frozen=['backbone'],
+    head=dict(type='CosineHead', scale=20),
+    loss=dict(type='GCLLoss', cloud_size=1.0, margin=0.1, focal_gamma=1.0))
+optim_wrapper = dict(optimizer=dict(weight_decay=1e-4))
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=30)]
+train_cfg = dict(max_epochs=30)
