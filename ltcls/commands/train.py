@@ -15,6 +15,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument('--resume', nargs='?', const=True, default=False, metavar='CHECKPOINT',
                          help='continue the newest checkpoint of the run, or the one named here')
     command.add_argument('--seed', type=int, help='seed of every stage')
+    command.add_argument('--on-nan', choices=['stop', 'skip'], default='stop',
+                         help='a loss that is NaN or infinite ends the run (the default), or its '
+                              'step is dropped and counted')
     command.add_argument('--dry-run', action='store_true',
                          help='random images instead of the data, two iterations, validation and '
                               'checkpoint of every stage, in a temporary folder')
@@ -26,6 +29,7 @@ def run(options: argparse.Namespace) -> None:
     from ltcls.engine.distributed import setup_distributed
     engine = engine_options(options)
     engine.resume, engine.seed, engine.dry_run = options.resume, options.seed, options.dry_run
+    engine.on_nan = options.on_nan
     with setup_distributed(engine.launcher):
         if not options.dry_run:
             recipe.run(options.config, engine)

@@ -18,6 +18,7 @@ from ltcls.evaluation.scores import GROUPS
 FORMAT = 1
 MEASURED = ('overall', 'group_rule', 'groups', 'balanced_accuracy', 'rarest', 'calibration',
             'per_class', 'confusion')
+MEASURED_TOO = ('open_set',)      # where the metric measures them
 PACKAGES = ('ltcls', 'torch', 'torchvision', 'timm', 'mmengine', 'numpy', 'scikit-learn')
 
 
@@ -61,6 +62,7 @@ def build_record(scores: dict, *, name: str, config: dict | None = None, seed: i
         hardware=describe_hardware() if hardware is None else hardware,
         **more)
     measured = {key: scores[key] for key in MEASURED}
+    measured.update({key: scores[key] for key in MEASURED_TOO if key in scores})
     return _plain(dict(about, **measured, config=config or {}))
 
 
@@ -205,6 +207,18 @@ def describe_hardware() -> dict[str, Any]:
         found['gpu'] = torch.cuda.get_device_name()
         found['gpus'] = torch.cuda.device_count()
     return found
+
+
+def peak_memory() -> int | None:
+    """Bytes in use at most so far: of the GPU if there is one, else of this process, if it knows."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    try:
+        import resource
+    except ImportError:      # not on Windows
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == 'darwin' else 1024 * most
 
 
 def _mean(rows: list[dict]) -> float | None:

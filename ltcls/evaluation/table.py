@@ -18,7 +18,7 @@ def run_table(record: dict, markdown: bool = False) -> str:
     Up to 20 classes are all listed; of more, the five best and the five worst.
     """
     return '\n'.join([_headline(record), scores_table(record, markdown),
-                      class_table(record, markdown)])
+                      class_table(record, markdown), *_open_set(record)])
 
 
 def scores_table(record: dict, markdown: bool = False) -> str:
@@ -142,6 +142,18 @@ def _headline(record: dict) -> str:
     if record.get('selected_on_test'):
         parts.append('epoch selected on the test set')
     return ', '.join(parts)
+
+
+def _open_set(record: dict) -> list[str]:
+    """One line on unknown classes, where they were tested."""
+    found = record.get('open_set')
+    if not found:
+        return []
+    readings = ', '.join(f"{one['f']:.3f} ({variant})" for variant, one in found['f'].items())
+    groups = ', '.join(f'{name} {value:.2f}' for name, value in found['groups'].items())
+    return [f"Open set, {found['images']['unknown']} unknown images, threshold "
+            f"{found['threshold']:g}: F {readings}; AUROC {_percent(found['auroc'])}; with "
+            f"rejection {groups}"]
 
 
 def _shown_classes(record: dict) -> list[dict]:

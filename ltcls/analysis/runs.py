@@ -1,0 +1,160 @@
+"""A finished run as the analyses see it: its record and log, its model, its images."""
+
+import copy
+from pathlib import Path
+from typing import Iterator, NamedTuple, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ltcls.compat import load_from_disk
+from ltcls.datasets import collate_batch
+from ltcls.engine.checkpoint import latest_checkpoint
+from ltcls.evaluation.record import read_log, read_record
+from ltcls.evaluation.scores import GROUPS
+from ltcls.evaluation.table import display_names
+from ltcls.models import Classifier
+from ltcls.registry import DATASETS, MODELS
+
+# Weights come from the run's checkpoint; these would fetch others first, or change the numbers.
+LEFT_OUT = dict(model=('precision', 'compile', 'cuda_graphs', 'init_cfg', 'frozen'),
+                backbone=('pretrained', 'weights', 'checkpoint'))
+
+# What a checkpoint holds beside parameters: batch norm's statistics, class counts, class means.
+BUFFERS = ('running_mean', 'running_var', 'num_batches_tracked', 'class_counts', 'center',
+           'prototypes')
+
+
+class Run(NamedTuple):
+    """What a run has left in its folder."""
+
+    folder: Path
+    record: dict
+    log: list[dict]
+
+    @property
+    def config(self) -> dict:
+        return self.record['config']
+
+
+class Images(NamedTuple):
+    """Images as the test loader hands them over, ordered by class."""
+
+    inputs: Tensor         # uint8 [N, channels, H, W]
+    labels: Tensor         # int64 [N]
+    indices: np.ndarray    # int64 [N], their places in the data set
+
+
+def open_runs(folders: Sequence[str | Path]) -> list[Run]:
+    """The runs in these folders.
+
+    Raises:
+        FileNotFoundError, ValueError: a folder without a record, or with a damaged one.
+    """
+    runs = []
+    for folder in map(Path, folders):
+        folder = folder.parent if folder.name == 'evaluation.json' else folder
+        record = read_record(folder / 'evaluation.json')
+        log = folder / 'log.jsonl'
+        runs.append(Run(folder, record, read_log(log) if log.is_file() else []))
+    return runs
+
+
+def run_names(runs: Sequence[Run]) -> list[str]:
+    """A different name for each run: the method, with seed or folder where it takes that."""
+    names = display_names([run.record for run in runs])
+    for more in (lambda run: f"seed {run.record.get('seed')}", lambda run: str(run.folder)):
+        if len(set(names)) == len(names):
+            break
+        repeated = {name for name in names if names.count(name) > 1}
+        names = [f'{name} ({more(run)})' if name in repeated else name
+                 for name, run in zip(names, runs)]
+    return names
+
+
+def load_model(run: Run, device: str | torch.device = 'cpu') -> Classifier:
+    """The run's model with the weights of its newest checkpoint: float32, eval mode, all trainable.
+
+    Raises:
+        FileNotFoundError: no checkpoint in the folder.
+        ValueError: a checkpoint of another model than the config describes.
+    """
+    path = latest_checkpoint(run.folder)
+    if path is None:
+        raise FileNotFoundError(f'There is no checkpoint in {run.folder}: an analysis of weights '
+                                'or features needs the whole folder of a run.')
+    node = copy.deepcopy(run.config['model'])
+    for name in LEFT_OUT['model']:
+        node.pop(name, None)
+    for name in LEFT_OUT['backbone']:
+        node['backbone'].pop(name, None)
+    model = MODELS.build(dict(node, data_preprocessor=run.config['data_preprocessor']))
+    state = load_from_disk(str(path), map_location='cpu')['state_dict']
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = ' '.join(str(error).split())
+        raise ValueError(f'{path} does not fit the config in evaluation.json: {reason}') from None
+    model.to(device)
+    model.bind(model.class_counts)
+    return model.eval().requires_grad_(True)
+
+
+def build_dataset(run: Run, split: str, data_root: str | None = None) -> Dataset:
+    """The run's training or test set, its training set too without random transforms.
+
+    Args:
+        split: 'train' or 'test'; training images take the pipeline of the test images.
+        data_root: folder of the data instead of the one in the config.
+    """
+    if split not in ('train', 'test'):
+        raise ValueError(f"split='{split}' must be 'train' or 'test'.")
+    node = copy.deepcopy(run.config[f'{split}_dataloader']['dataset'])
+    pipeline = run.config['test_dataloader']['dataset'].get('pipeline')
+    if pipeline is not None or node.get('pipeline') is not None:
+        node['pipeline'] = pipeline or []
+    if data_root is not None:
+        node['root'] = data_root
+    return DATASETS.build(node)
+
+
+def draw_images(dataset: Dataset, per_class: int | None, seed: int = 0) -> Images:
+    """Up to `per_class` images of every class, the same ones for the same seed; None takes all."""
+    labels = np.asarray(dataset.labels)
+    generator = np.random.RandomState(seed)
+    chosen = []
+    for label in np.unique(labels[labels >= 0]):
+        members = np.flatnonzero(labels == label)
+        if per_class is not None and len(members) > per_class:
+            members = np.sort(generator.permutation(members)[:per_class])
+        chosen.append(members)
+    indices = np.concatenate(chosen)
+    inputs = torch.cat([batch['inputs'].cpu() for batch in fetch(dataset, indices)])
+    return Images(inputs, torch.from_numpy(labels[indices].astype(np.int64)), indices)
+
+
+def fetch(dataset: Dataset, indices: Sequence[int], batch_size: int = 250) -> Iterator[dict]:
+    """Batches of these samples, in their order, as the loader's collate function makes them."""
+    whole = getattr(dataset, '__getitems__', None)
+    for start in range(0, len(indices), batch_size):
+        chunk = [int(i) for i in indices[start:start + batch_size]]
+        yield collate_batch(whole(chunk) if whole else [dataset[i] for i in chunk])
+
+
+def class_groups(record: dict) -> dict[str, list[int]]:
+    """The class indices of the record's groups, those with classes only."""
+    found = {name: [row['index'] for row in record['per_class'] if row['group'] == name]
+             for name in GROUPS}
+    return {name: members for name, members in found.items() if members}
+
+
+def count_parameters(run: Run) -> int | None:
+    """Entries of the parameters in the run's newest checkpoint; None without a checkpoint."""
+    path = latest_checkpoint(run.folder)
+    if path is None:
+        return None
+    state = load_from_disk(str(path), map_location='cpu')['state_dict']
+    return sum(value.numel() for name, value in state.items()
+               if name.rsplit('.', 1)[-1] not in BUFFERS)

@@ -1,0 +1,126 @@
+"""`ltcls analyze` on runs of the digits."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from pytest import approx
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'analysis'))
+from finished_run import make_run  # noqa: E402
+
+from ltcls.analysis.runs import (build_dataset, count_parameters, draw_images,  # noqa: E402
+                                 load_model, open_runs, run_names)
+from ltcls.cli import main  # noqa: E402
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp('runs') / 'ce')
+
+
+@pytest.fixture(scope='module')
+def flatness(run, tmp_path_factory):
+    out = tmp_path_factory.mktemp('out')
+    assert main(['analyze', 'flatness', str(run), '--out', str(out), '--images-per-class', '3',
+                 '--draws', '2', '--noise', 'filter:0.1', '--steps', '2', '--trace-draws', '2',
+                 '--line', '3', '--plane', '3', '--seed', '4']) == 0
+    return out / 'ce'
+
+
+def test_the_numbers_are_those_of_the_run(run, flatness):
+    found = json.loads((flatness / 'flatness.json').read_text())
+    opened, = open_runs([run])
+    model = load_model(opened)
+    images = draw_images(build_dataset(opened, 'test'), 3, seed=4)
+    assert found['images'] == dict(test=30, train=29)      # the rarest digit has two images
+    with torch.no_grad():
+        logits = model(model.data_preprocessor(
+            dict(inputs=images.inputs, labels=images.labels), False)['inputs'])
+    losses = torch.nn.functional.cross_entropy(logits, images.labels, reduction='none')
+    noise, = found['random']['noises']
+    assert noise['parts']['overall']['loss'] == approx(float(losses.mean()), rel=1e-5)
+    assert noise['classes'][7]['loss'] == approx(float(losses[images.labels == 7].mean()), rel=1e-5)
+    few = [row['loss'] for row in noise['classes'] if row['group'] == 'few']
+    assert noise['parts']['few']['loss'] == approx(sum(few) / len(few))
+    assert len(noise['parts']['few']['losses']) == 2
+    middle = found['line']['parts']['overall']['losses'][1]
+    assert found['plane']['parts']['overall']['losses'][4] == approx(middle)
+    assert found['sam']['parts']['overall']['loss'] == approx(middle, rel=1e-5)
+    assert found['hessian']['parameters'] == sum(p.numel() for p in model.parameters())
+    assert found['hessian']['parts']['overall']['steps'] == 2
+
+
+def test_flatness_draws_its_pictures(flatness):
+    assert sorted(path.name for path in flatness.iterdir()) == [
+        'flatness.json', 'flatness.png', 'landscape.png']
+
+
+def test_two_runs_are_compared_in_one_table_and_picture(run, tmp_path, capsys):
+    other = make_run(tmp_path / 'runs' / 'gcl', method='gcl')
+    assert main(['analyze', 'flatness', str(run), str(other), '--out', str(tmp_path / 'out'),
+                 '--images-per-class', '1', '--probes', 'random', '--draws', '1',
+                 '--noise', 'gaussian:1e-4']) == 0
+    printed = capsys.readouterr().out
+    assert 'rise, gaussian 0.0001' in printed
+    assert {path.name for path in (tmp_path / 'out').iterdir()} == {
+        'ce', 'gcl', 'flatness_comparison.png'}
+
+
+def test_features_are_mapped_and_measured(run, tmp_path):
+    assert main(['analyze', 'features', str(run), '--out', str(tmp_path), '--images-per-class',
+                 '4', '--perplexity', '5', '--cam', '0', '499']) == 0
+    found = json.loads((tmp_path / 'ce' / 'features.json').read_text())
+    assert len(found['points']) == 40 + 8 * 4 + 3 + 2     # the two rarest have 3 and 2
+    assert {len(point['tsne']) for point in found['points']} == {2}
+    assert found['dimensions'] == 64
+    for row in found['classes']:
+        assert 0 < row['test']['within'] < 2
+        assert row['row_norm'] > 0
+    assert {path.name for path in (tmp_path / 'ce').iterdir()} == {
+        'features.json', 'feature_map.png', 'feature_distances.png', 'cam.png'}
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['flatness', '--probes', 'sharp'], "no probe 'sharp'"),
+    (['flatness', '--noise', 'gauss'], "Noise 'gauss' is unknown"),
+    (['flatness', '--plane', '4', '--probes', 'plane', '--images-per-class', '1'], 'odd number'),
+    (['features', '--images-per-class', '-1'], 'at least 1'),
+], ids=['probe', 'noise', 'plane', 'images'])
+def test_what_cannot_be_measured_is_one_line(run, arguments, message, capsys):
+    assert main(['analyze', arguments[0], str(run), *arguments[1:]]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count('\n') == 1
+
+
+def test_a_folder_without_a_checkpoint_says_what_is_needed(run, tmp_path, capsys):
+    (tmp_path / 'evaluation.json').write_text((run / 'evaluation.json').read_text())
+    assert main(['analyze', 'features', str(tmp_path)]) == 2
+    assert 'no checkpoint' in capsys.readouterr().err
+    assert main(['analyze', 'features', str(tmp_path / 'nowhere')]) == 2
+    assert 'No record' in capsys.readouterr().err
+
+
+def test_parameters_are_counted_without_buffers(run):
+    opened, = open_runs([run])
+    assert count_parameters(opened) == sum(p.numel() for p in load_model(opened).parameters())
+
+
+def test_names_of_runs_tell_them_apart(run):
+    one, = open_runs([run])
+    other = one._replace(record=dict(one.record, seed=1))
+    assert run_names([one]) == ['ce']
+    assert run_names([one, other]) == ['ce (seed 0)', 'ce (seed 1)']
+    assert len(set(run_names([one, one._replace(folder=Path('elsewhere'))]))) == 2
+
+
+def test_training_images_are_drawn_without_random_transforms(run):
+    opened, = open_runs([run])
+    first, again = (draw_images(build_dataset(opened, 'train'), 5, seed=1) for _ in range(2))
+    assert first.inputs.equal(again.inputs)
+    assert torch.bincount(first.labels).tolist() == [5, 5, 5, 5, 5, 5, 5, 5, 3, 2]
+    other = draw_images(build_dataset(opened, 'train'), 5, seed=2)
+    assert not first.inputs.equal(other.inputs)
