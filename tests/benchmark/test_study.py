@@ -1,5 +1,6 @@
 """The pages of docs/results hold what the records say, and nothing else."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -34,3 +35,18 @@ def test_a_row_without_records_stays_empty(monkeypatch, tmp_path):
 def test_two_seeds_give_mean_and_sample_deviation():
     assert study.spread([70.0, 72.0]) == '71.00 ± 1.41'
     assert study.spread([70.0, None]) == '70.00'
+
+
+def test_the_size_of_learned_weights_stands_below_the_table(monkeypatch, tmp_path):
+    monkeypatch.setattr(study, 'RESULTS', tmp_path)
+    assert study.learned_part('cifar10-meta') == []
+    folder = tmp_path / 'records' / 'cifar10-meta'
+    folder.mkdir(parents=True)
+    lines = [dict(epoch=25, iteration=1, eps=eps, class_weight=0.5, negative=0.01)
+             for eps in (0.004, 0.002, 0.001)]
+    name = 'meta_reweight_resnet32_cifar10-short_seed1.weights.jsonl'
+    (folder / name).write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    # L2RW has no eps.
+    (folder / 'l2rw_resnet32_cifar10-short_seed0.weights.jsonl').write_text('{"weight": 1.0}\n')
+    rows = [line for line in study.learned_part('cifar10-meta') if ', seed' in line]
+    assert rows == ['| Meta-reweighting, CE, seed 1 | 8.0e-03 | 4.0e-03 | 2.0e-03 | 1.00 |']

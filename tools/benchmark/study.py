@@ -17,7 +17,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from ltcls.analysis.sample_weights import (plot_sample_weights, read_weights_log,  # noqa: E402
+                                           relative_size)
+from ltcls.analysis.style import save  # noqa: E402
 from ltcls.evaluation.record import read_record  # noqa: E402
+from ltcls.hooks.sample_weights import WEIGHTS_LOG  # noqa: E402
 
 RESULTS = ROOT / 'docs' / 'results'
 # config, what it is called, the number it is set beside
@@ -43,19 +47,66 @@ STUDIES = {
               'mixup, and 30 epochs of classifier re-training on effective-number samples. '
               'Run in bfloat16 with channels-last memory (`--amp`) on all of CIFAR-10, encoded '
               'anew as JPEG, so that pixels differ slightly from the original release. The result '
-              'is that of the last epoch.',
+              'is that of the last epoch. The 200-epoch stages ran beside each other and beside '
+              'other work, were resumed once and halted at times: their minutes say little about '
+              'cost.',
         beside='published (Li et al., CVPR 2022, Table 1)',
         rows=[
             ('ce_resnet32_cifar10', 'CE', 70.70),
             ('gcl_resnet32_cifar10', 'GCL, stage 1', None),
             ('gcl-crt_resnet32_cifar10', 'GCL + CBEN/cRT', 82.68),
         ]),
+    'cifar10-meta': dict(
+        title='Learned sample weights on CIFAR-10-LT, factor 100, ResNet-32, 30 epochs',
+        about='The schedule of [cifar10-short](cifar10-short.md): 30 epochs of batches of 128, '
+              'bfloat16 with channels-last memory, the passes that learn the weights in float32. '
+              'Where weights are learned, ten images a class are held out as the development set '
+              'and the tail is cut from the others; the rows with tau = 0 train on the same '
+              'images with the same class weights and learn nothing beside them, so that the '
+              'difference to them is what the learned part adds. Meta-reweighting and the '
+              'deferred rows weigh the last six epochs, the others all. Images: all of CIFAR-10, '
+              'encoded anew as JPEG, so that pixels differ slightly from the original release. '
+              'Published numbers are of 200 epochs: only the order of rows can be compared. The '
+              'result is that of the last epoch.',
+        beside='published, 200 epochs (Jamal et al., CVPR 2020)',
+        rows=[
+            ('ce_resnet32_cifar10-short', 'CE', 70.36),
+            ('cb-ce_resnet32_cifar10-short', 'CB-CE', 72.37),
+            ('cb-ce-drw_resnet32_cifar10-short', 'CB-CE, deferred', None),
+            ('l2rw_resnet32_cifar10-short', 'L2RW', 72.23),
+            ('meta_weight_net_resnet32_cifar10-short', 'Meta-Weight-Net', 73.57),
+            ('meta_reweight-tau0_resnet32_cifar10-short', 'CE, tau = 0', None),
+            ('meta_reweight_resnet32_cifar10-short', 'Meta-reweighting, CE', 76.41),
+            ('meta_reweight-focal-tau0_resnet32_cifar10-short', 'Focal, tau = 0', None),
+            ('meta_reweight-focal_resnet32_cifar10-short', 'Meta-reweighting, focal', 78.90),
+            ('meta_reweight-ldam-tau0_resnet32_cifar10-short', 'LDAM, tau = 0', None),
+            ('meta_reweight-ldam_resnet32_cifar10-short', 'Meta-reweighting, LDAM', 80.00),
+        ]),
+    'tiny100-prompts': dict(
+        title='Prompts on a frozen Vision Transformer, half of tiny100, factor 100',
+        about='Fine-tuning without a download. A small Vision Transformer (32x32 images, patches '
+              'of 4x4, four blocks of width 96) is trained on all images of every second of a '
+              'hundred classes of Tiny ImageNet at 32x32 (`pretrain_vit_tiny50a`, once). It is '
+              'frozen, and ten prompts a block are tuned on the other fifty classes, cut to a long '
+              'tail of 500 to 5 images: 10 epochs in bfloat16, all rows from the same network. The '
+              'published column is of ViT-B/16 with weights of ImageNet-21k on CIFAR-100 at factor '
+              '100: only the order of its rows can be compared. The result is that of the last '
+              'epoch.',
+        beside='published on CIFAR-100-LT (Li et al., NeurIPS 2024)',
+        seconds=True,
+        rows=[
+            ('ce_vit_tiny50b', 'CE', 81.02),
+            ('ce-sam_vit_tiny50b', 'CE + SAM', 82.48),
+            ('ce-gnm_vit_tiny50b', 'CE + GNM', 82.50),
+            ('gcl-drw_vit_tiny50b', 'GCL + DRW', 89.58),
+            ('gnm_vit_tiny50b', 'GCL + DRW + GNM', 90.28),
+        ]),
 }
 
 
-def collect(study: str, folders: list[Path]) -> None:
+def collect(study: str, folders: list[Path], results: Path = RESULTS) -> None:
     """Copy the records of the study's configs, one file a config and seed."""
-    target = RESULTS / 'records' / study
+    target = results / 'records' / study
     target.mkdir(parents=True, exist_ok=True)
     for folder in folders:
         for config, _, _ in STUDIES[study]['rows']:
@@ -64,13 +115,44 @@ def collect(study: str, folders: list[Path]) -> None:
                 record = read_record(source)
                 path = target / f"{config}_seed{record['seed']}.json"
                 path.write_text(source.read_text())
-                print(f'{source} -> {path.relative_to(ROOT)}')
+                print(f'{source} -> {_short(path)}')
+                log = source.with_name(WEIGHTS_LOG)
+                if log.is_file():
+                    path.with_name(f'{path.stem}.{WEIGHTS_LOG}').write_text(log.read_text())
 
 
-def records_of(study: str, config: str) -> list[dict]:
+def records_of(study: str, config: str, results: Path = RESULTS) -> list[dict]:
     """The study's records of a config, by seed."""
-    paths = sorted((RESULTS / 'records' / study).glob(f'{config}_seed*.json'))
+    paths = sorted((results / 'records' / study).glob(f'{config}_seed*.json'))
     return sorted((read_record(path) for path in paths), key=lambda record: record['seed'])
+
+
+def weight_logs(study: str) -> dict[str, list[dict]]:
+    """The logs of learned weights beside the study's records, by method and seed."""
+    found = {}
+    for config, label, _ in STUDIES[study]['rows']:
+        for path in sorted((RESULTS / 'records' / study).glob(f'{config}_seed*.{WEIGHTS_LOG}')):
+            lines = read_weights_log(path)
+            if lines and 'eps' in lines[0]:
+                seed = path.name.split('_seed')[1].split('.')[0]
+                found[f'{label}, seed {seed}'] = lines
+    return found
+
+
+def learned_part(study: str) -> list[str]:
+    """The section on the size of the learned part of the weights; empty without logs."""
+    logs = weight_logs(study)
+    if not logs:
+        return []
+    rows = [(name, [relative_size(line) for line in lines],
+             100 * statistics.mean(line['negative'] for line in lines))
+            for name, lines in logs.items()]
+    return ['', '## Size of the learned part', '',
+            'The mean of |eps| over the mean of the class weights w_y, as averages over '
+            f'{WEIGHTS_LOG}\'s intervals.', '', f'![size over epochs]({study}_weights.png)', '',
+            '| run | first | median | last | negative weights, % |', '|---|---|---|---|---|',
+            *(f'| {name} | {sizes[0]:.1e} | {statistics.median(sizes):.1e} | {sizes[-1]:.1e} | '
+              f'{negative:.2f} |' for name, sizes, negative in rows)]
 
 
 def spread(values: list[float | None]) -> str:
@@ -83,11 +165,13 @@ def spread(values: list[float | None]) -> str:
     return f'{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}'
 
 
-def page(study: str) -> str:
-    """The page as Markdown."""
+def page(study: str, results: Path = RESULTS) -> str:
+    """The page as Markdown, from the records below `results`."""
     spec = STUDIES[study]
     head = ['method', 'config', 'overall', 'each seed', spec['beside'], 'many', 'medium', 'few',
             'two rarest', 'ECE', 'best epoch', 'training, min']
+    if spec.get('seconds'):
+        head.append('s an epoch')
     lines = [f"# {spec['title']}", '', spec['about'], '',
              'Accuracy in percent on the balanced test set; ± is the standard deviation over the '
              'seeds. Many, medium and few: classes of more than 100, 20 to 100 and fewer than 20 '
@@ -96,7 +180,7 @@ def page(study: str) -> str:
              f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     commands, hardware, used = [], set(), set()
     for config, label, beside in spec['rows']:
-        records = records_of(study, config)
+        records = records_of(study, config, results)
 
         def group(name):
             return spread([r['groups'].get(name, {}).get('accuracy') for r in records])
@@ -110,19 +194,28 @@ def page(study: str) -> str:
             spread([r['calibration']['overall']['ece'] for r in records]),
             ', '.join(f"{r['best']['accuracy']:.2f} at {r['best']['epoch']}" for r in records
                       if r['best']),
-            ', '.join(f"{r['training_time'] / 60:.0f}" for r in records)]) + ' |')
+            ', '.join(f"{r['training_time'] / 60:.0f}" for r in records),
+            *([', '.join(f"{r['training_time'] / r['epoch']:.1f}" for r in records)]
+              if spec.get('seconds') else [])]) + ' |')
         for record in records:
             commands.append(record['command'])
             machine = record['hardware']
             hardware.add(json.dumps(machine, sort_keys=True))
             used.add(', '.join(f'{k} {v}' for k, v in sorted(record['versions'].items())))
+    lines += learned_part(study)
     lines += ['', '## How', '', 'Commands (a recipe trains the stage it starts from first):', '',
               '```sh', *sorted(set(commands)), '```', '', 'Hardware: '
               + '; '.join(sorted(_machine(json.loads(text)) for text in hardware)) + '.', '',
               'Versions: ' + '; '.join(sorted(used)) + '.', '',
-              f'Records: `docs/results/records/{study}/`. This page: '
-              f'`python tools/benchmark/study.py {study}`.', '']
+              f"Records: `{_short(results / 'records' / study)}/`. This page: "
+              f"`{spec.get('command', f'python tools/benchmark/study.py {study}')}`.", '']
     return '\n'.join(lines)
+
+
+def _short(path: Path) -> Path:
+    """The path below the repository, if it is there."""
+    path = Path(path).resolve()
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def _machine(hardware: dict) -> str:
@@ -140,6 +233,9 @@ def main() -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page(options.study))
     print(f'written to {target.relative_to(ROOT)}')
+    logs = weight_logs(options.study)
+    if logs:
+        save(plot_sample_weights(logs), RESULTS / f'{options.study}_weights.png')
 
 
 if __name__ == '__main__':
