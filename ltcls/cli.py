@@ -8,22 +8,28 @@ import sys
 import traceback
 from pathlib import Path
 
-COMMANDS = ('train', 'test', 'list')
+COMMANDS = ('train', 'test', 'list', 'data', 'analyze', 'report')
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, or 2 after a one-line error."""
+    """Run one command; returns the exit status.
+
+    0; 2 after an error, which is one line; 143 after SIGTERM and 130 after Ctrl-C.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments)
     options.command_line = 'ltcls ' + shlex.join(arguments)
     try:
         return options.run(options) or 0
-    except (ValueError, TypeError, KeyError, OSError, ImportError, RuntimeError) as error:
+    except KeyboardInterrupt:
+        print('stopped: Ctrl-C; --resume goes on from the newest checkpoint.', file=sys.stderr)
+        return 130
+    except Exception as error:
         if os.environ.get('LTCLS_DEBUG') == '1':
             raise
-        message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f'error: {_one_line(str(message), error)}', file=sys.stderr)
-        return 2
+        status = getattr(error, 'exit_status', 2)
+        print(f"{'error' if status == 2 else 'stopped'}: {_one_line(error)}", file=sys.stderr)
+        return status
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,11 +51,19 @@ def _version() -> str:
     return f'ltcls {__version__}'
 
 
-def _one_line(message: str, error: BaseException) -> str:
-    text = ' '.join(message.split()) or type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)
-    inside = frames and Path(__file__).parent in Path(frames[-1].filename).parents
-    return text if inside else f'{text} ({type(error).__name__}; LTCLS_DEBUG=1 shows where)'
+def _one_line(error: Exception) -> str:
+    """What the error says, and its kind where it is not one of ours."""
+    message = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    if 'Original Traceback (most recent call last)' in message:
+        # From a worker of a data loader; its error is the last line.
+        kind, _, message = message.strip().splitlines()[-1].partition(': ')
+        inside = kind.startswith('ltcls.')
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        inside = frames and Path(__file__).parent in Path(frames[-1].filename).parents
+        kind = type(error).__name__
+    text = ' '.join(message.split()) or kind
+    return text if inside else f'{text} ({kind}; LTCLS_DEBUG=1 shows where)'
 
 
 if __name__ == '__main__':

@@ -87,19 +87,59 @@ def _reason(error: Exception) -> str:
 
 
 def save_to_disk(checkpoint: dict, filename: str, file_client_args=None, backend_args=None) -> None:
-    """Write a checkpoint under a temporary name and rename it: a killed run leaves no half file."""
+    """Write a checkpoint under a temporary name and rename it: a killed run leaves no half file.
+
+    Raises:
+        OSError: the file could not be written, because the disk is full for instance; what was
+            there before stays as it was.
+    """
     if not is_main_process():
         return
     temporary = f'{filename}.tmp'
     try:
         with open(temporary, 'wb') as file:
-            torch.save(checkpoint, file)
+            writer = _Writer(file)
+            torch.save(checkpoint, writer)
+            if writer.error is not None:
+                raise writer.error
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, filename)
+    except OSError as error:
+        folder, name = os.path.split(filename)
+        others = sorted(n for n in _names(folder) if n.endswith('.pth') and n != name)
+        kept = f"{', '.join(others)} beside it" if others else 'There was none before; the folder'
+        raise OSError(f'The checkpoint {filename} could not be written: {error.strerror or error}. '
+                      f'{kept} stays as it was. Make room and continue with --resume.') from error
     finally:
-        if os.path.exists(temporary):
+        if os.path.lexists(temporary):
             os.remove(temporary)
+
+
+class _Writer:
+    """A file for torch.save that keeps the first failed write for later.
+
+    Raised at once it would pass through torch's C++ code, which makes another error of it.
+    """
+
+    def __init__(self, file):
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data) -> int:
+        if self.error is None:
+            try:
+                self.file.write(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing: `save_to_disk` flushes once at the end."""
+
+
+def _names(folder: str) -> list[str]:
+    return os.listdir(folder or '.') if os.path.isdir(folder or '.') else []
 
 
 apply_config_patches()

@@ -1,28 +1,38 @@
-"""Every shipped config: its form, its name, the stages it starts from, and one step of training."""
+"""Every shipped config: its form, its name, the stages it starts from, and one step of training.
+
+The step is taken by a small network with the same parts; networks for large images are built at
+their real size on the meta device.
+"""
 
 import ast
 import copy
 import json
 import re
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from mmengine.runner import Runner
+from torch import nn
 
 from ltcls.cli import main
 from ltcls.engine.configs import config_names, config_root
-from ltcls.engine.dry_run import shrink
+from ltcls.engine.dry_run import shrink, without_weights
 from ltcls.engine.prepare import Options, check_config, load_config, plain_config
 from ltcls.engine.recipe import earlier_config
 from ltcls.registry import HOOKS, MODELS
 
 NAMES = config_names()
-DATASETS = dict(digits='DigitsLT', cifar10='CIFAR10LT', cifar100='CIFAR100LT')
-DEFAULT_IMBALANCE = dict(digits=50, cifar10=100, cifar100=100)
+DATASETS = dict(digits='DigitsLT', cifar10='CIFAR10LT', cifar100='CIFAR100LT',
+                imagenet='ImageNetLT', places='PlacesLT', inat='INaturalist', inat17='INaturalist',
+                tiny50a='FolderLT', tiny50b='FolderLT')
+LARGE = ('imagenet', 'places', 'inat', 'inat17')
+DEFAULT_IMBALANCE = dict(digits=50, cifar10=100, cifar100=100, tiny50b=100)
+DETAILS = {'short', 'steep', 'steps', 'finetune'}
 # What a config may be written with: assignments of literals and of dict(...).
 PLAIN = (ast.Module, ast.Assign, ast.Name, ast.Store, ast.Load, ast.Call, ast.keyword, ast.Constant,
          ast.List, ast.Tuple, ast.Dict)
@@ -87,18 +97,32 @@ def test_a_line_has_at_most_100_columns():
         assert max(map(len, path.read_text().splitlines())) <= 100, path
 
 
+def backbone_name(backbone) -> str:
+    """How the backbone is called in the name of a config."""
+    if backbone.type == 'CIFARResNet':
+        return f'resnet{backbone.depth}'
+    return backbone.name.split('_')[0]
+
+
 def test_a_name_says_backbone_data_set_and_imbalance(configs):
     for name, cfg in configs.items():
         method, backbone, data = split_name(name)
         assert re.fullmatch(r'[a-z0-9_-]+', method), name
-        assert backbone == f'resnet{cfg.model.backbone.depth}', name
+        assert backbone == backbone_name(cfg.model.backbone), name
         data, *details = data.split('-')
         factors = [int(detail[2:]) for detail in details if re.fullmatch(r'if\d+', detail)]
-        assert set(details) <= {'short', 'steep', *(f'if{factor}' for factor in factors)}, name
+        assert set(details) <= DETAILS | {f'if{factor}' for factor in factors}, name
         dataset = cfg.train_dataloader.dataset
         assert dataset.type == DATASETS[data], name
-        assert dataset.imbalance == (factors or [DEFAULT_IMBALANCE[data]])[0], name
-        assert factors in ([], [dataset.imbalance]), name
+        assert dataset.get('year') == dict(inat=2018, inat17=2017).get(data), name
+        assert dataset.get('imbalance') == (factors or [DEFAULT_IMBALANCE.get(data)])[0], name
+        assert factors in ([], [dataset.get('imbalance')]), name
+
+
+def test_the_learning_rate_belongs_to_the_batch_of_the_config(configs):
+    for name, cfg in configs.items():
+        scaling = cfg.get('auto_scale_lr')
+        assert scaling == dict(base_batch_size=cfg.train_dataloader.batch_size, enable=True), name
 
 
 def test_a_stage_starts_from_a_config_with_the_same_data_and_backbone(configs):
@@ -111,7 +135,8 @@ def test_a_stage_starts_from_a_config_with_the_same_data_and_backbone(configs):
             later, cfg = cfg, configs[earlier]
             assert cfg.train_dataloader.dataset == later.train_dataloader.dataset, name
             assert cfg.val_dataloader == later.val_dataloader, name
-            assert cfg.model.backbone == later.model.backbone, name
+            trunk = dict(cfg.model.backbone, type=later.model.backbone.type)      # without prompts
+            assert all(later.model.backbone[key] == value for key, value in trunk.items()), name
             seen.append(earlier)
 
 
@@ -120,9 +145,13 @@ def test_a_later_stage_freezes_what_it_takes_over_or_trains_it_on(configs):
         if cfg.get('init_from') is not None:
             assert set(cfg.init_from) == {'config', 'parts'}, name
             assert cfg.init_from.parts in (['backbone'], ['backbone', 'head']), name
-            assert cfg.model.frozen == ['backbone'], name
+            # A prompted network freezes what it takes over by itself.
+            trains_on = (split_name(name)[0] == 'cb-finetune'
+                         or cfg.model.backbone.type == 'PromptedViT')
+            assert cfg.model.get('frozen') == (None if trains_on else ['backbone']), name
         else:
-            assert 'frozen' not in cfg.model and cfg.train_cfg.max_epochs > 0, name
+            assert not {'backbone', 'head'} & set(cfg.model.get('frozen', ())), name
+            assert cfg.train_cfg.max_epochs > 0, name
 
 
 def test_no_two_configs_are_the_same_experiment(configs):
@@ -134,12 +163,14 @@ def test_no_two_configs_are_the_same_experiment(configs):
 
 def test_batches_are_as_large_as_in_the_tables(configs):
     for name, cfg in configs.items():
-        method, _, data = split_name(name)
-        if data.startswith('cifar') and 'short' not in data:
+        method, backbone, data = split_name(name)
+        if data.startswith('cifar') and backbone == 'resnet32' and 'short' not in data:
             steep = any(step.get('gamma') == 0.01 for step in cfg.param_scheduler)
             of_gcl = method in ('ce', 'ce-mixup', 'ce-mixup-crt') or method.startswith('gcl-crt')
+            learned = method.startswith(('meta_', 'l2rw'))
             if steep or of_gcl:
-                assert cfg.train_dataloader.batch_size == (128 if steep else 64), name
+                expected = 100 if learned else 128 if steep else 64
+                assert cfg.train_dataloader.batch_size == expected, name
 
 
 @pytest.mark.parametrize('data, betas', [
@@ -161,22 +192,81 @@ def test_every_method_has_a_page_that_names_its_configs():
         assert re.search(rf'`{method}[`_]', page.read_text()), f'{page} does not name `{method}`'
 
 
-def test_every_config_can_be_rehearsed_on_random_images(configs):
+class SmallTrunk(nn.Module):
+    """A network with the parts of torchvision's ResNets, in eight channels."""
+
+    def __init__(self, **arguments):
+        super().__init__()
+        parts = dict(conv1=nn.Conv2d(3, 8, 7, stride=4), bn1=nn.BatchNorm2d(8), relu=nn.ReLU())
+        for number, blocks in enumerate((1, 1, 1, 3), start=1):
+            parts[f'layer{number}'] = nn.Sequential(*(
+                nn.Sequential(nn.Conv2d(8, 8, 1, bias=False), nn.BatchNorm2d(8))
+                for _ in range(blocks)))
+        self.model = nn.Sequential(OrderedDict(parts))
+        self.num_features = 8
+
+    def forward(self, images):
+        return self.model(images).mean(dim=(2, 3))
+
+
+@pytest.fixture
+def small_trunk():
+    MODELS.register_module(module=SmallTrunk)
+    yield dict(type='SmallTrunk')
+    MODELS._module_dict.pop('SmallTrunk')
+
+
+def family(cfg: Config) -> str:
+    """What two configs share that take the same path: all but sizes, rates and lengths."""
+    content = plain_config(cfg)
+    content.pop('init_from', None)
+    content['data_preprocessor'].pop('num_classes')
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        content[loader]['dataset'].pop('num_classes')
+        content[loader]['dataset'].pop('num_images')
+    content.update(
+        train_cfg=bool(content['train_cfg']['max_epochs']),
+        param_scheduler=[sorted(scheduler) for scheduler in content['param_scheduler']])
+    content['optim_wrapper']['optimizer'] = sorted(content['optim_wrapper']['optimizer'])
+    return json.dumps(content, sort_keys=True)
+
+
+def test_every_config_can_be_rehearsed_on_random_images(configs, small_trunk):
     families = {}
     for name, cfg in configs.items():
         small = copy.deepcopy(cfg)
         shrink(small)
         check_config(small)
-        # Configs that differ in imbalance or in the number of classes take the same path.
-        content = plain_config(small)
-        content.pop('init_from', None)
-        content['data_preprocessor'].pop('num_classes')
-        for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-            content[loader]['dataset'].pop('num_classes')
-            content[loader]['dataset'].pop('num_images')
-        families.setdefault(json.dumps(content, sort_keys=True), (name, small))
+        if small.model.backbone.type == 'TorchvisionBackbone':
+            small.model.backbone = ConfigDict(small_trunk)
+        elif small.model.backbone.type == 'CIFARResNet':
+            small.model.backbone.depth = 8
+        families.setdefault(family(small), (name, small))
     for name, cfg in families.values():
         one_step(name, cfg)
+
+
+def test_networks_for_large_images_have_their_published_size(configs):
+    # Without their classifier; of the network for Places-LT only the last block trains.
+    sizes = {'resnet50': 23_508_032, 'resnext50': 22_979_904, 'resnet152': 58_143_808,
+             'resnet32': 463_504}
+    last_block = 2 * 2048 * 512 + 9 * 512 * 512 + 2 * (512 + 512 + 2048)
+    seen = {}
+    for name, cfg in configs.items():
+        _, backbone, data = split_name(name)
+        if data.split('-')[0] not in LARGE or cfg.get('init_from') is not None:
+            continue
+        cfg = without_weights(cfg)
+        frozen = cfg.model.get('frozen', ())
+        if seen.setdefault(json.dumps([cfg.model.backbone, frozen], sort_keys=True), name) != name:
+            continue
+        with torch.device('meta'):
+            model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+        if backbone in sizes:
+            values = list(model.backbone.parameters())
+            assert sum(value.numel() for value in values) == sizes[backbone], name
+            assert sum(value.numel() for value in values if value.requires_grad) == (
+                last_block if frozen else sizes[backbone]), name
 
 
 def one_step(name: str, cfg: Config) -> None:
@@ -189,6 +279,8 @@ def one_step(name: str, cfg: Config) -> None:
         loader.sampler.set_max_epochs(1)
     model.bind(loader.dataset.metainfo['class_counts'])
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    for key in cfg.optim_wrapper.get('paramwise_cfg', {}).get('custom_keys', {}):
+        assert any(key in parameter for parameter, _ in model.named_parameters()), name
     for scheduler in cfg.param_scheduler:
         PARAM_SCHEDULERS.build(dict(scheduler, optimizer=wrapper))
     for hook in cfg.custom_hooks:
@@ -206,8 +298,8 @@ def one_step(name: str, cfg: Config) -> None:
     moved = {key for key, value in model.named_parameters() if not torch.equal(value, before[key])}
     trainable = {key for key, value in model.named_parameters() if value.requires_grad}
     assert moved and moved <= trainable, name
-    if cfg.model.get('frozen'):
-        assert not any(key.startswith('backbone.') for key in trainable), name
+    for part in cfg.model.get('frozen', ()):
+        assert not any(key.startswith(f'{part}.') for key in trainable), name
 
 
 @pytest.mark.parametrize('name', [

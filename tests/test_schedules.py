@@ -94,3 +94,11 @@ def test_the_bias_of_a_sigmoid_loss_is_not_decayed():
               for p in group['params']}
     for name, value in model.named_parameters():
         assert decays[id(value)] == (0 if name == 'head.bias' else 2e-4), name
+
+
+def test_prompt_tuning_is_a_cosine_from_0_005_over_70_epochs():
+    # The authors' code takes these values an epoch later each, and the first one twice.
+    found = rate('gcl-drw_vit_cifar100')
+    assert len(found) == 70
+    assert at(found, 0, 1, 34, 68) == pytest.approx(
+        [0.005, 0.004997482666, 0.002612162076, 1.006426501e-5], rel=1e-8)

@@ -1,5 +1,6 @@
-"""Finding checkpoints of a run, and taking parts of them."""
+"""Finding checkpoints of a run, judging them, and taking parts of them."""
 
+import zipfile
 from pathlib import Path
 from typing import Sequence
 
@@ -26,9 +27,102 @@ def latest_checkpoint(work_dir: Path) -> Path | None:
         path = work_dir / Path(pointer.read_text().strip()).name
         if path.is_file():
             return path
-    numbered = [(int(path.stem.split('_')[1]), path) for path in work_dir.glob('epoch_*.pth')
-                if path.stem.split('_')[1].isdigit()]
+    numbered = _numbered(work_dir)
     return max(numbered)[1] if numbered else None
+
+
+def _numbered(work_dir: Path) -> list[tuple[int, Path]]:
+    """The checkpoints of finished epochs with their numbers, in no order."""
+    return [(_number(path), path) for path in Path(work_dir).glob('epoch_*.pth')
+            if _number(path) is not None]
+
+
+def _number(path: Path | None) -> int | None:
+    text = path.stem.partition('_')[2] if path is not None else ''
+    return int(text) if text.isdecimal() else None
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint file as a file, or None. Reads all of it."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            bad = file.testzip()
+    except Exception as error:      # zipfile raises many kinds for broken files
+        return str(error) or type(error).__name__
+    return bad and f'{bad} does not have its checksum'
+
+
+def newest_sound_checkpoint(work_dir: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint that is complete, and a line on each newer one that is not.
+
+    Raises:
+        ValueError: checkpoints, but no complete one.
+    """
+    named = latest_checkpoint(work_dir)
+    others = sorted(_numbered(work_dir), reverse=True)
+    newer, number = [], _number(named)
+    for path in [named, *(path for n, path in others if number is None or n < number)]:
+        if path is None:
+            return None, []
+        problem = damage(path)
+        if problem is None:
+            return path, [f'{line}: {path.name} is used instead' for line in newer]
+        newer.append(f'{path} is damaged ({problem})')
+    raise ValueError(f"{'; '.join(newer)}. No other checkpoint is there: remove what is listed to "
+                     'begin anew.')
+
+
+def read_checkpoint(path: Path) -> dict:
+    """What a checkpoint file holds, on the CPU, without running code that it may hold.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; one that is damaged or asks for more than data.
+    """
+    if zipfile.is_zipfile(path):        # torch does not compare the checksums
+        problem = damage(path)
+        if problem is not None:
+            raise ValueError(f'{path} is damaged: {problem}.')
+    return load_from_disk(str(path), map_location='cpu')
+
+
+def check_fits(model: nn.Module, content: dict, path: Path, resume: bool = False) -> None:
+    """Refuse a checkpoint of another model, which would be loaded in part without a word.
+
+    Args:
+        content: of the file.
+        resume: also ask for what only a run under way leaves.
+
+    Raises:
+        ValueError: the first thing that is absent, unknown, of another shape or not finite.
+    """
+    state = content.get('state_dict') if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise ValueError(f"{path} is no checkpoint of ltcls: it has no 'state_dict' of tensors.")
+    if resume:
+        meta = content.get('meta')
+        counts = [meta.get(key) for key in ('epoch', 'iter')] if isinstance(meta, dict) else []
+        if 'optimizer' not in content or not counts or not all(isinstance(n, int) for n in counts):
+            raise ValueError(f'{path} holds weights, but not the state of a training: it cannot be '
+                             'resumed. Start from it with init_from.')
+    own = model.state_dict()
+    # Whether there are class counts is judged where they are used.
+    absent = [name for name in own if name not in state
+              and name != 'class_counts' and 'num_batches_tracked' not in name]
+    unknown = [name for name in state if name not in own]
+    for names, what in ((absent, 'lacks'), (unknown, 'holds')):
+        if names:
+            more = f' and {len(names) - 1} more' if len(names) > 1 else ''
+            where = 'which the model of this config has' if what == 'lacks' else (
+                'which the model of this config does not have')
+            raise ValueError(f"{path} {what} '{names[0]}'{more}, {where}: test and resume it with "
+                             'the config it was trained with.')
+    for name, value in state.items():
+        if value.shape != own[name].shape:
+            raise ValueError(f"{path} has '{name}' of shape {list(value.shape)}, the model of this "
+                             f'config of shape {list(own[name].shape)}: use the config it was '
+                             'trained with (another number of classes?).')
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise ValueError(f"{path} holds values in '{name}' that are NaN or infinite.")
 
 
 def write_init(source: Path, target: Path, parts: Sequence[str]) -> None:
@@ -37,7 +131,7 @@ def write_init(source: Path, target: Path, parts: Sequence[str]) -> None:
     Raises:
         ValueError: a part that the checkpoint does not have.
     """
-    state = load_from_disk(str(source), map_location='cpu')['state_dict']
+    state = read_checkpoint(source)['state_dict']
     wanted = {'class_counts': state['class_counts']} if 'class_counts' in state else {}
     for part in parts:
         found = {name: value for name, value in state.items() if name.startswith(f'{part}.')}
@@ -55,7 +149,7 @@ def load_init(model: nn.Module, path: Path) -> str:
     """Load what `write_init` wrote; returns one line that says what was and was not taken over.
 
     A head may leave out or add a parameter of its own (tau-norm drops the bias, LWS adds scales);
-    the backbone must match in full.
+    the backbone must match in full, but for what it states in `added` (prompts).
 
     Raises:
         ValueError: another shape, a backbone that does not match, or no value that fits.
@@ -70,7 +164,9 @@ def load_init(model: nn.Module, path: Path) -> str:
     left = [name for name in state if name not in own]
     new = [name for name in own if name not in state
            and any(name.startswith(f'{part}.') for part in content['parts'])]
-    wrong = [name for name in [*left, *new] if name.startswith('backbone.')]
+    added = {f'backbone.{name}' for name in getattr(model.backbone, 'added', ())}
+    wrong = [name for name in [*left, *new]
+             if name.startswith('backbone.') and name not in added]
     if wrong or not loaded:
         raise ValueError(f'init_from: the backbone of the earlier stage does not fit this one, '
                          f"first difference '{(wrong or ['nothing fits'])[0]}'.")

@@ -1,9 +1,11 @@
 """A rehearsal of any config on a few random images, for data that is not on this machine."""
 
+import copy
+
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_world_size
 
-from ltcls.registry import DATASETS
+from ltcls.registry import DATASETS, MODELS
 
 IMAGES_A_BATCH = 8
 # Files are decoded before the pipeline crops them; this stands for a usual photograph.
@@ -11,7 +13,14 @@ PHOTO_SIZE = 256
 
 
 def shrink(cfg: Config) -> None:
-    """Random images instead of the data, two iterations, one epoch (or none, as in the config)."""
+    """Random images instead of the data, two iterations, one epoch (or none, as in the config).
+
+    Weights are not loaded, and a large network may run at a small size: what its class states in
+    `rehearsal`, unless the config names a size.
+    """
+    backbone = without_weights(cfg).model.backbone
+    small = getattr(MODELS.get(backbone.type), 'rehearsal', {})
+    cfg.model.backbone = ConfigDict(small, **backbone)
     for name, batches in (('train_dataloader', 2), ('val_dataloader', 1), ('test_dataloader', 1)):
         loader = cfg.get(name)
         if loader is None:
@@ -24,14 +33,30 @@ def shrink(cfg: Config) -> None:
         cls = DATASETS.get(dataset.type)
         pipeline = dataset.get('pipeline') or []
         images = batches * loader.batch_size * get_world_size()
+        # Where nothing crops the images they have the size that the network wants.
+        photo = PHOTO_SIZE if pipeline else backbone.get('img_size', PHOTO_SIZE)
         loader.dataset = ConfigDict(
             type='RandomImages', num_classes=cfg.data_preprocessor.num_classes,
             num_images=images, length=images,
-            size=getattr(cls, 'image_size', None) or PHOTO_SIZE,
+            size=getattr(cls, 'image_size', None) or photo,
             channels=len(cfg.data_preprocessor.mean), pipeline=pipeline)
         sampler = loader.get('sampler')
         if sampler is not None and 'epoch_length' in sampler:
             sampler.pop('epoch_length')
+    cfg.pop('auto_scale_lr', None)
     if cfg.train_cfg.max_epochs:
         cfg.train_cfg.max_epochs = 1
     cfg.train_cfg.val_interval = 1
+
+
+def without_weights(cfg: Config) -> Config:
+    """The same config with a backbone that does not load the weights it names.
+
+    What that means its class states in `unloaded`. It serves where weights are not needed: in a
+    rehearsal, on the meta device, and before a checkpoint of the whole model is loaded.
+    """
+    cfg = copy.deepcopy(cfg)
+    unloaded = getattr(MODELS.get(cfg.model.backbone.type), 'unloaded', {})
+    cfg.model.backbone.update({key: value for key, value in unloaded.items()
+                               if key in cfg.model.backbone})
+    return cfg

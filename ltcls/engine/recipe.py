@@ -8,8 +8,10 @@ from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.dist import barrier, broadcast_object_list, is_main_process
 
-from ltcls.engine.checkpoint import finished_checkpoint, latest_checkpoint, write_init
+from ltcls.engine.checkpoint import (damage, finished_checkpoint, latest_checkpoint,
+                                     newest_sound_checkpoint, write_init)
 from ltcls.engine.configs import find_config
+from ltcls.engine.interruption import stops_on_request
 from ltcls.engine.prepare import Options, first_difference, load_config, plain_config
 from ltcls.engine.stage import announce, read_stored_config, run_stage
 from ltcls.evaluation.record import read_record
@@ -26,8 +28,9 @@ def run(config: str | Path, options: Options) -> dict:
         ValueError: a run in the folder that was made with another config, or that is half done
             while `options.resume` does not ask for its rest.
     """
-    check_all(config, options)
-    return _run(config, options, resume=options.resume)
+    with stops_on_request():
+        check_all(config, options)
+        return _run(config, options, resume=options.resume)
 
 
 def stages(config: str | Path, options: Options,
@@ -98,7 +101,9 @@ def _run(config: str | Path, options: Options, resume: bool | str) -> dict:
 def _run_alone(path: Path, cfg: Config, options: Options, resume: bool | str) -> dict:
     work_dir = Path(cfg.work_dir)
     record = work_dir / 'evaluation.json'
-    finished, newest = _found_by_first_rank(work_dir, cfg.train_cfg.max_epochs)
+    finished, newest, lines = _found_by_first_rank(work_dir, cfg.train_cfg.max_epochs)
+    for line in lines:
+        announce(line)
     if finished is not None and record.is_file():
         announce(f'{path.stem}: finished before in {work_dir}, used as it is')
         return read_record(record)
@@ -116,16 +121,34 @@ def _run_alone(path: Path, cfg: Config, options: Options, resume: bool | str) ->
     checkpoint = None
     if finished is not None:
         checkpoint = finished
-    elif resume:
+    elif resume or lines:             # lines: the run had come to its end, in a damaged file
         checkpoint = Path(resume) if isinstance(resume, str) else newest
     return run_stage(path, cfg, options, init=init, checkpoint=checkpoint)
 
 
-def _found_by_first_rank(work_dir: Path, max_epochs: int) -> tuple[Path | None, Path | None]:
-    """The finished and the newest checkpoint as the first rank sees them, for all ranks."""
-    found = [finished_checkpoint(work_dir, max_epochs), latest_checkpoint(work_dir)]
+def _found_by_first_rank(work_dir: Path, max_epochs: int
+                         ) -> tuple[Path | None, Path | None, list[str]]:
+    """The finished and the newest checkpoint as the first rank sees them, for all ranks.
+
+    Damaged files are passed over, with a line on each.
+
+    Raises:
+        ValueError: checkpoints, but no complete one.
+    """
+    found: list = [None, None, [], None]
+    if is_main_process():
+        finished = finished_checkpoint(work_dir, max_epochs)
+        try:
+            newest, lines = newest_sound_checkpoint(work_dir)
+            if finished is not None and newest != finished and damage(finished):
+                finished = None
+            found = [finished, newest, lines, None]
+        except ValueError as error:
+            found[3] = str(error)
     broadcast_object_list(found)
-    return found[0], found[1]
+    if found[3]:
+        raise ValueError(found[3])
+    return found[0], found[1], found[2]
 
 
 @contextmanager

@@ -11,15 +11,17 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch import nn
 
-from ltcls.compat import load_from_disk
-from ltcls.engine.checkpoint import load_init
+from ltcls.engine.checkpoint import check_fits, load_init, read_checkpoint
 from ltcls.engine.device import fuse_optimizer, place_data
-from ltcls.engine.prepare import Options, plain_config
-from ltcls.evaluation.record import build_record, read_log, write_record
+from ltcls.engine.dry_run import without_weights
+from ltcls.engine.interruption import InterruptionHook
+from ltcls.engine.prepare import Options, images_a_step, plain_config, rate_scale
+from ltcls.evaluation.record import build_record, peak_memory, read_log, write_record
 
 CONFIG_NAME = 'config.json'
 # mmengine warns of its own use of its own old names at every start, and of each frozen parameter
@@ -38,6 +40,9 @@ def build_runner(cfg: Config) -> Runner:
     """mmengine's Runner, quiet on the terminal, with its log file open for our own lines."""
     cfg = copy.deepcopy(cfg)
     cfg.param_scheduler = active_schedulers(cfg)
+    if cfg.get('auto_scale_lr'):
+        # mmengine counts what a process loads at once; a step may gather several such batches.
+        cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
     fuse_optimizer(cfg, get_device())
     # mmengine keeps log and message hub by this name, also beyond the life of a runner.
     cfg.experiment_name = f'{Path(cfg.work_dir).name}_{os.getpid()}_{next(_runners)}'
@@ -66,16 +71,20 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
     if checkpoint is not None:
         cfg.load_from, cfg.resume = str(checkpoint), True
     store_config(work_dir, cfg)
-    runner = build_runner(cfg)
+    runner = build_runner(cfg if checkpoint is None else without_weights(cfg))
     opening = _opening(path, cfg, runner)
-    announce(opening)
-    runner.logger.info(opening)
+    for line in [opening, *_trained_share(_bare(runner.model)), *_scaling(cfg)]:
+        announce(line)
+        runner.logger.info(line)
     give_data(runner, cfg, runner.train_loop, runner.val_loop, runner.test_loop)
+    register_engine_hooks(runner, options)
     if checkpoint is not None:
+        check_fits(_bare(runner.model), read_checkpoint(checkpoint), checkpoint,
+                   resume=cfg.train_cfg.max_epochs > 0)
+        _name_in_errors(runner, checkpoint)
         announce(f'continuing from {checkpoint.name}')
     elif init is not None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        announce(load_init(model, init))
+        announce(load_init(_bare(runner.model), init))
     runner.train()
     if cfg.train_cfg.max_epochs == 0 and checkpoint is None:
         runner.save_checkpoint(str(work_dir), 'epoch_0.pth', meta=dict(epoch=0, iter=0),
@@ -91,14 +100,40 @@ def test_checkpoint(path: Path, cfg: Config, checkpoint: Path, options: Options)
     """Test a checkpoint with a config; writes evaluation.json and the pictures to the work_dir."""
     started = time.time()
     cfg.load_from = str(checkpoint)
-    trained = load_from_disk(str(checkpoint), map_location='cpu').get('meta', {})
-    runner = build_runner(cfg)
+    content = read_checkpoint(checkpoint)
+    runner = build_runner(without_weights(cfg))
+    check_fits(_bare(runner.model), content, checkpoint)
+    trained = content.get('meta', {})
     give_data(runner, cfg, runner.test_loop)
     runner.test()
     record = finish_record(runner, path, cfg, options, wall_time=time.time() - started,
                            epoch=trained.get('epoch'), seed=trained.get('seed'))
     report(options, record, Path(cfg.work_dir))
     return record
+
+
+def register_engine_hooks(runner: Runner, options: Options) -> None:
+    """What every training has, whatever its config says, and what does not make it another one."""
+    runner.register_hook(dict(type='NaNGuardHook', on_nan=options.on_nan))
+    runner.register_hook(InterruptionHook())
+    if get_world_size() > 1:
+        runner.register_hook(dict(type='SyncStatisticsHook'))
+
+
+def _name_in_errors(runner: Runner, checkpoint: Path) -> None:
+    """Errors of the optimizer and the schedulers on what they are to resume name the file."""
+    resume = runner.resume
+
+    def named(*arguments, **options) -> None:
+        try:
+            resume(*arguments, **options)
+        except Exception as error:
+            raise ValueError(f'{checkpoint} cannot be resumed with this config: {error}') from error
+    runner.resume = named
+
+
+def _bare(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model
 
 
 def give_data(runner: Runner, cfg: Config, *loops) -> None:
@@ -117,6 +152,25 @@ def _opening(path: Path, cfg: Config, runner: Runner) -> str:
             f'{runner.seed}; {where}; {cfg.work_dir}')
 
 
+def _trained_share(model: nn.Module) -> list[str]:
+    """A line where a part of the model does not train."""
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    total = sum(size for size, _ in sizes)
+    trained = sum(size for size, trains in sizes if trains)
+    if trained == total:
+        return []
+    return [f'{trained:,} of {total:,} parameters train ({trained / total:.2%})']
+
+
+def _scaling(cfg: Config) -> list[str]:
+    """A line where the batch is not the one that the config's learning rate belongs to."""
+    factor = rate_scale(cfg)
+    if factor == 1 or not cfg.train_cfg.max_epochs:
+        return []
+    return [f'{images_a_step(cfg)} images a step instead of {cfg.auto_scale_lr.base_batch_size}: '
+            f'learning rates are multiplied with {factor:g}']
+
+
 # -- what a run leaves behind -------------------------------------------------------------------
 
 def store_config(work_dir: Path, cfg: Config) -> None:
@@ -131,7 +185,17 @@ def store_config(work_dir: Path, cfg: Config) -> None:
 def read_stored_config(work_dir: str | Path) -> dict | None:
     """The config that the run in this folder was made with; None if there is none."""
     path = Path(work_dir) / CONFIG_NAME
-    return json.loads(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ValueError(f'{path} is not a JSON file ({error}): remove it, or choose another '
+                         'folder with --work-dir.') from None
+    if not isinstance(content, dict):
+        raise ValueError(f'{path} holds no config: remove it, or choose another folder with '
+                         '--work-dir.')
+    return content
 
 
 def finish_record(runner: Runner, path: Path, cfg: Config, options: Options, wall_time: float,
@@ -158,7 +222,8 @@ def finish_record(runner: Runner, path: Path, cfg: Config, options: Options, wal
         command=options.command,
         wall_time=round(wall_time, 1),
         training_time=round(sum(entry['time'] for entry in log), 1),
-        precision=cfg.model.get('precision') or 'float32')
+        precision=cfg.model.get('precision') or 'float32',
+        peak_memory=peak_memory())
     write_record(work_dir / 'evaluation.json', record)
     return record
 

@@ -12,6 +12,8 @@ _base_ = 'ltcls::gcl/gcl_resnet20_digits.py'
 custom_imports = dict(imports=['lt_test_hooks'])
 model = dict(backbone=dict(depth=8))
 data_preprocessor = dict(mixing=dict(type='Mixup', alpha=1.0))
+train_dataloader = dict(num_workers=1, dataset=dict(pipeline=[
+    dict(type='RandomCrop', size=8, padding=1)]))
 param_scheduler = [dict(type='LinearLR', start_factor=0.2, end=2),
                    dict(type='CosineAnnealingLR', begin=2, T_max=2)]
 default_hooks = dict(checkpoint=dict(interval=2))
@@ -24,13 +26,15 @@ init_from = dict(config='gcl_resnet8_digits.py', parts=['backbone', 'head'])
 model = dict(frozen=['backbone'], loss=dict(margin=0.1, focal_gamma=1.0))
 train_dataloader = dict(sampler=dict(type='CBENSampler', beta=(0.9999, 0.99991)))
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=3)]
-default_hooks = dict(checkpoint=dict(interval=1))
+default_hooks = dict(checkpoint=dict(interval=1, save_best='accuracy'))
 train_cfg = dict(max_epochs=3)
 '''
 STAGES = dict(gcl=('gcl_resnet8_digits', 4), crt=('gcl-crt_resnet8_digits', 3))
 KILLED = {
     'in the middle of an epoch of the first stage': ['gcl after_train_iter 3 2'],
     'before the first checkpoint': ['gcl after_train_iter 1 4'],
+    'in a validation whose epoch is saved, in both stages': [
+        'gcl after_val_iter 2 0', 'crt after_val_iter 2 0'],
     'after training and before the test': ['gcl after_train 4 0'],
     'after the test and before its record': ['gcl after_test 4 0'],
     'between the stages': ['crt before_train 0 0'],
@@ -69,6 +73,11 @@ def assert_same(folder, other):
         momenta = [[s['momentum_buffer'] for s in state['optimizer']['state'].values()]
                    for state in states]
         assert all(torch.equal(a, b) for a, b in zip(*momenta, strict=True))
+        assert states[0]['param_schedulers'] == states[1]['param_schedulers']
+        best = [{path.name: torch.load(path)['state_dict']['head.weight']
+                 for path in (f / name).glob('best_*')} for f in (folder, other)]
+        assert best[0].keys() == best[1].keys() and len(best[0]) == (name == STAGES['crt'][0])
+        assert all(torch.equal(value, best[1][key]) for key, value in best[0].items())
         logs = [[json.loads(line) for line in (f / name / 'log.jsonl').read_text().splitlines()]
                 for f in (folder, other)]
         for log in logs:

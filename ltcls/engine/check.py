@@ -1,0 +1,325 @@
+"""What a config is checked for before anything is built: values, names, arguments, types."""
+
+import difflib
+import inspect
+import math
+from functools import cache
+from typing import Any
+
+from mmengine import registry as mmengine_registry
+from mmengine.config import Config
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch.utils.data import DataLoader
+
+from ltcls import registry
+from ltcls.engine.values import annotations, check_value
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+TOP_LEVEL = {*inspect.signature(Runner.__init__).parameters, 'init_from', 'find_unused_parameters',
+             'sync_bn', 'custom_imports'} - {'self', 'cfg'}
+
+
+def _signature(function) -> dict[str, Any]:
+    hints = annotations(function)
+    return {name: hints.get(name, Any) for name in inspect.signature(function).parameters
+            if name not in ('self', 'runner', 'dataloader')}
+
+
+TRAIN_ARGUMENTS = {**_signature(EpochBasedTrainLoop.__init__), 'by_epoch': bool}
+# The last three are mmengine's.
+LOADER_ARGUMENTS = {**_signature(DataLoader.__init__), 'num_batch_per_epoch': int | None,
+                    'disable_subprocess_warning': bool, 'diff_rank_seed': bool}
+LIST_OR_DICT = dict | list | tuple | None
+# What the top level holds; parts that are built by name are looked at one by one.
+SHAPES = {
+    **dict.fromkeys(('model', 'data_preprocessor', 'train_dataloader', 'optim_wrapper',
+                     'train_cfg'), dict),
+    **dict.fromkeys(('val_dataloader', 'test_dataloader', 'val_cfg', 'test_cfg', 'auto_scale_lr',
+                     'default_hooks', 'env_cfg', 'log_processor', 'visualizer', 'randomness',
+                     'custom_imports', 'model_wrapper_cfg'), dict | None),
+    **dict.fromkeys(('val_evaluator', 'test_evaluator', 'param_scheduler'), LIST_OR_DICT),
+    'custom_hooks': list | tuple | None, 'work_dir': str | None, 'load_from': str | None,
+    'resume': bool, 'log_level': str | int, 'experiment_name': str | None,
+    'find_unused_parameters': bool, 'sync_bn': str | None,
+}
+# Of parts that are no components: their keys and types.
+PARTS = {
+    'env_cfg': dict(cudnn_benchmark=bool, mp_cfg=dict | None, dist_cfg=dict | None,
+                    resource_limit=int, resident_data=bool),
+    'env_cfg.mp_cfg': dict(mp_start_method=str, opencv_num_threads=int),
+    'env_cfg.dist_cfg': dict(backend=str, timeout=int, init_backend=str),
+    'randomness': dict(seed=int | None, diff_rank_seed=bool, deterministic=bool),
+}
+DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint',
+                 'visualization', 'long_tail', 'epoch_seed', 'plain_checkpoint')
+# Arguments that the engine gives.
+SUPPLIED = ('params', 'optimizer', 'param_name', 'dataset', 'num_features', 'num_classes',
+            'data_preprocessor', 'module', 'runner')
+# What is built from a dict of its own, or given by the engine.
+BUILT = ('dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn')
+
+
+def check_shapes(cfg: Config) -> None:
+    """Find values of the wrong kind where the engine itself looks into the config.
+
+    Raises:
+        ValueError: one line with the config key, its value and what it must be.
+    """
+    for name, hint in SHAPES.items():
+        if cfg.get(name) is not None:
+            check_value(name, cfg[name], hint)
+    if cfg.get('default_scope', 'ltcls') != 'ltcls':
+        raise ValueError(f"Config key default_scope={cfg.default_scope!r} must be 'ltcls'; "
+                         "components of another package are named with it, as 'package.Name'.")
+    for name in LOADERS:
+        if cfg.get(name) is not None:
+            check_value(f'{name}.dataset', cfg[name].get('dataset'), dict)
+            check_value(f'{name}.sampler', cfg[name].get('sampler'), dict | None)
+            check_value(f'{name}.dataset.pipeline', cfg[name].dataset.get('pipeline'),
+                        list | tuple | None)
+    for part, key, hint in (('model', 'backbone', dict), ('model', 'head', dict),
+                            ('model', 'loss', dict), ('data_preprocessor', 'mixing', dict | None),
+                            ('data_preprocessor', 'augment', list | tuple | None),
+                            ('optim_wrapper', 'optimizer', dict)):
+        if cfg.get(part) is not None:
+            check_value(f'{part}.{key}', cfg[part].get(key), hint)
+    for part, known in PARTS.items():
+        node = cfg
+        for key in part.split('.'):
+            node = (node or {}).get(key)
+        for name, value in (node or {}).items():
+            _check_argument(part, part, name, known)
+            check_value(f'{part}.{name}', value, known[name])
+    for name in cfg.get('default_hooks') or {}:
+        near = difflib.get_close_matches(name, DEFAULT_HOOKS, n=1, cutoff=0.8)
+        if near and name not in DEFAULT_HOOKS:
+            raise ValueError(f"default_hooks has no key '{name}'. Did you mean '{near[0]}'? Hooks "
+                             'with names of your own go into custom_hooks.')
+    seed = (cfg.get('randomness') or {}).get('seed')
+    if seed is not None and not 0 <= seed < 2 ** 32:
+        raise ValueError(f'Config key randomness.seed={seed} must lie between 0 and 2 ** 32 - 1.')
+
+
+def check_config(cfg: Config) -> None:
+    """Find what would fail later: values that cannot be stored, unknown names, unknown arguments.
+
+    Raises:
+        ValueError: one line with the config key and the remedy.
+    """
+    for name in cfg:
+        _check_name(name, cfg, TOP_LEVEL, strict=False)
+    for name in ('model', 'data_preprocessor', 'train_dataloader', 'optim_wrapper', 'train_cfg',
+                 'test_dataloader', 'test_evaluator'):
+        if cfg.get(name) is None:
+            raise ValueError(f"The config has no '{name}': inherit it from a config in _base_/.")
+    _check_values(cfg._cfg_dict.to_dict(), '')
+    epochs = cfg.train_cfg.get('max_epochs')
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 0:
+        raise ValueError(f'train_cfg.max_epochs={epochs!r} must be a number of epochs, 0 to '
+                         'initialise and test.')
+    for name, value in cfg.train_cfg.items():
+        if name != 'type':
+            _check_argument('train_cfg', 'training', name, TRAIN_ARGUMENTS)
+            check_value(f'train_cfg.{name}', value, TRAIN_ARGUMENTS[name])
+    if cfg.train_cfg.get('by_epoch', True) is not True:
+        raise ValueError(f'Config key train_cfg.by_epoch={cfg.train_cfg.by_epoch!r} must be True: '
+                         'schedules, samplers and hooks here count epochs.')
+    _check_least('train_cfg', cfg.train_cfg, val_interval=1, val_begin=0)
+    _check_init_from(cfg.get('init_from'))
+    _check_scaling(cfg.get('auto_scale_lr'))
+    for key in LOADERS:
+        for name, value in (cfg.get(key) or {}).items():
+            _check_argument(key, 'a data loader', name, LOADER_ARGUMENTS)
+            if name not in BUILT:
+                check_value(f'{key}.{name}', value, LOADER_ARGUMENTS[name])
+        _check_least(key, cfg.get(key) or {}, batch_size=1, num_workers=0)
+    _check_least('data_preprocessor', cfg.data_preprocessor, num_classes=2)
+    _check_least('optim_wrapper', cfg.optim_wrapper, accumulative_counts=1)
+    for key, node, table in _components(cfg):
+        _check_component(key, node, table)
+
+
+def _check_init_from(node) -> None:
+    if node is None:
+        return
+    if not isinstance(node, dict) or set(node) != {'config', 'parts'}:
+        raise ValueError(f"Config key 'init_from' must be dict(config=..., parts=[...]), it is "
+                         f'{node!r}.')
+    for part in node['parts'] if isinstance(node['parts'], (list, tuple)) else [None]:
+        if not isinstance(part, str):
+            raise ValueError(f"init_from.parts={node['parts']!r} must be a list of parts of the "
+                             "model, e.g. ['backbone', 'head'].")
+        near = difflib.get_close_matches(part, ('backbone', 'head'), n=1, cutoff=0.75)
+        if near and near[0] != part:
+            raise ValueError(f"init_from.parts names '{part}'. Did you mean '{near[0]}'?")
+
+
+def _check_scaling(node) -> None:
+    if node is None:
+        return
+    base = node.get('base_batch_size') if isinstance(node, dict) else None
+    fine = isinstance(base, int) and base >= 1 and isinstance(node.get('enable', False), bool)
+    if not fine or not set(node) <= {'base_batch_size', 'enable'}:
+        raise ValueError(f"Config key 'auto_scale_lr' must be dict(base_batch_size=..., enable="
+                         f'True) with the batch that the learning rate belongs to, it is {node!r}.')
+
+
+def check_option_names(cfg_options: dict, cfg: Config) -> None:
+    """A top-level key that no config has would be set and never be read."""
+    for option in cfg_options:
+        _check_name(option.split('.')[0], cfg, TOP_LEVEL | set(cfg), strict=True)
+
+
+def _check_name(name: str, cfg: Config, known: set[str], strict: bool) -> None:
+    if name in known or name == 'filename':
+        return
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6 if strict else 0.75)
+    if near or strict:
+        hint = f" Did you mean '{near[0]}'?" if near else f" There are {', '.join(sorted(cfg))}."
+        raise ValueError(f"The config has no key '{name}'.{hint}")
+
+
+def _components(cfg: Config):
+    """(config key, dict with a type, registry) of everything that a config builds by name."""
+    def many(key, nodes, table):
+        if isinstance(nodes, dict):
+            yield key, nodes, table
+            return
+        for index, node in enumerate(nodes or ()):
+            yield f'{key}[{index}]', node, table
+
+    model = dict(cfg.model, data_preprocessor=cfg.data_preprocessor)
+    yield 'model', model, registry.MODELS
+    yield 'model.backbone', model.get('backbone'), registry.MODELS
+    yield 'model.head', model.get('head'), registry.MODELS
+    yield 'model.loss', model.get('loss'), registry.LOSSES
+    yield 'data_preprocessor', cfg.data_preprocessor, registry.MODELS
+    yield 'data_preprocessor.mixing', cfg.data_preprocessor.get('mixing'), registry.MODELS
+    yield from many('data_preprocessor.augment', cfg.data_preprocessor.get('augment'),
+                    registry.TRANSFORMS)
+    for name in LOADERS:
+        loader = cfg.get(name)
+        if loader is not None:
+            yield f'{name}.dataset', loader.get('dataset'), registry.DATASETS
+            yield from many(f'{name}.dataset.pipeline', loader.dataset.get('pipeline'),
+                            registry.TRANSFORMS)
+            yield f'{name}.sampler', loader.get('sampler'), registry.SAMPLERS
+    for name in ('val_evaluator', 'test_evaluator'):
+        yield from many(name, cfg.get(name), registry.METRICS)
+    yield 'optim_wrapper', cfg.optim_wrapper, registry.OPTIM_WRAPPERS
+    yield 'optim_wrapper.optimizer', cfg.optim_wrapper.get('optimizer'), \
+        mmengine_registry.OPTIMIZERS
+    yield from many('param_scheduler', cfg.get('param_scheduler'),
+                    mmengine_registry.PARAM_SCHEDULERS)
+    for name, node in (cfg.get('default_hooks') or {}).items():
+        yield f'default_hooks.{name}', node, registry.HOOKS
+    yield 'model_wrapper_cfg', cfg.get('model_wrapper_cfg'), registry.MODEL_WRAPPERS
+    yield from many('custom_hooks', cfg.get('custom_hooks'), registry.HOOKS)
+
+
+def _check_component(key: str, node, table) -> None:
+    if node is None:
+        return
+    if not isinstance(node, dict) or not isinstance(node.get('type'), str):
+        raise ValueError(f"Config key '{key}' must be a dict with the 'type' of the component, "
+                         f'it is {node!r}.')
+    name = node['type']
+    try:
+        found = table.get(name)
+    except Exception:         # a dot in the name makes mmengine import what stands before it
+        found = None
+    if found is None:
+        message = (table.suggest(name) if isinstance(table, registry.Registry)
+                   else _suggest(name, table))
+        raise ValueError(f'{key}: {message}')
+    accepted, others = _arguments(found)
+    absent = [argument for argument, parameter in accepted.items() if argument not in node
+              and parameter.default is parameter.empty and argument not in SUPPLIED]
+    if absent:
+        raise ValueError(f"{key}: {name} needs the argument '{absent[0]}'.")
+    # What the engine adds, and what the registry itself reads.
+    free = {'type', 'priority', '_scope_', 'init_cfg', 'paramwise_cfg', 'constructor',
+            'convert_to_iter_based'}
+    for argument, value in node.items():
+        if argument not in free:
+            _check_argument(key, name, argument, accepted, others)
+            if argument in accepted:
+                check_value(f'{key}.{argument}', value, accepted[argument].annotation)
+
+
+def _check_least(key: str, node: dict, **least: int) -> None:
+    """Integers of the node, where it has them, that must not be smaller than these."""
+    for name, limit in least.items():
+        value = node.get(name, limit)
+        if not isinstance(value, int) or isinstance(value, bool) or value < limit:
+            raise ValueError(f'Config key {key}.{name}={value!r} must be an integer of at least '
+                             f'{limit}.')
+
+
+def _check_argument(key: str, name: str, argument: str, accepted: dict,
+                    others: bool = False) -> None:
+    """`others` are taken too; then only what looks like a slip of the pen is refused."""
+    if argument in accepted:
+        return
+    near = difflib.get_close_matches(argument, accepted, n=1, cutoff=0.8 if others else 0.6)
+    if others and not near:
+        return
+    hint = (f" Did you mean '{near[0]}'?" if near
+            else f" It takes: {', '.join(sorted(accepted)) or 'nothing'}.")
+    raise ValueError(f"{key}: {name} has no argument '{argument}'.{hint}")
+
+
+def _suggest(name: str, table) -> str:
+    near = difflib.get_close_matches(name, list(table.module_dict), n=3, cutoff=0.6)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ''
+    return f"'{name}' is not in the {table.name} registry.{hint}"
+
+
+@cache
+def _arguments(component) -> tuple[dict[str, inspect.Parameter], bool]:
+    """A component's arguments, their annotations resolved, and whether it takes others as well.
+
+    What a class requires that only its base asks for may be given by the class itself.
+    """
+    names: dict[str, inspect.Parameter] = {}
+    classes = inspect.getmro(component) if inspect.isclass(component) else [component]
+    for owner in classes:
+        if inspect.isclass(owner) and '__init__' not in vars(owner):
+            continue
+        if owner is object:
+            return names, False
+        function = vars(owner)['__init__'] if inspect.isclass(owner) else owner
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):
+            return names, True
+        hints = annotations(function)
+        given = names and 'scheduler' not in owner.__module__
+        for p in parameters:
+            if p.name != 'self' and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
+                default = None if given and p.default is p.empty else p.default
+                names.setdefault(p.name, p.replace(
+                    annotation=hints.get(p.name, Any), default=default))
+        if not any(p.kind == p.VAR_KEYWORD for p in parameters):
+            return names, False
+        # **kwargs are handed to the next class up, in ltcls, in plugins and in mmengine's
+        # schedulers alike; elsewhere nobody knows where they go.
+        foreign = owner.__module__.split('.')[0] in ('torch', 'mmengine')
+        if not inspect.isclass(owner) or (foreign and 'scheduler' not in owner.__module__):
+            return names, True
+    return names, True
+
+
+def _check_values(node, key: str) -> None:
+    """Configs hold plain values only: they are dumped, compared and stored as JSON."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            _check_values(value, f'{key}.{name}' if key else str(name))
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            _check_values(value, f'{key}[{index}]')
+    elif isinstance(node, float) and not math.isfinite(node):
+        raise ValueError(f"Config key '{key}' is {node}; write it as a string, '{node}'.")
+    elif not isinstance(node, (str, int, float, bool, type(None))):
+        raise ValueError(f"Config key '{key}' is a {type(node).__name__}; a config holds None, "
+                         'bool, int, float, str, list, tuple and dict only.')
