@@ -28,8 +28,6 @@ custom_hooks = [dict(type='DeferredReweightHook', begin=1, beta=0.999)]
 INTEGERS = ('max_epochs', 'val_interval', 'batch_size', 'num_workers', 'depth', 'num_classes',
             'interval', 'max_keep_ckpts', 'accumulative_counts', 'seed', 'padding',
             'selection_seed', 'held_out', 'base_batch_size')
-# Not of a training: the names are free, or mmengine's own affair.
-FREE = ('max_norm',)
 # Numbers and words of the right type that make no sense, and what the error must name.
 IMPOSSIBLE = {
     'train_dataloader.batch_size': (0, -4), 'train_dataloader.num_workers': (-1,),
@@ -159,7 +157,7 @@ def slips(draw, word: str) -> str:
 
 @st.composite
 def misspelt_keys(draw):
-    paths = [p for p in places(base()) if isinstance(p[-1], str) and p[-1] not in FREE]
+    paths = [p for p in places(base()) if isinstance(p[-1], str)]
     path = draw(st.sampled_from(paths))
     name = draw(slips(path[-1]))
     assume(name not in at(base(), path[:-1]))
@@ -217,7 +215,7 @@ def options(draw):
     kind = draw(st.sampled_from(['value', 'key', 'form']))
     value = draw(st.sampled_from(wrong_values(path[-1], at(base(), path))))
     name = draw(slips(path[-1]))
-    assume(name not in at(base(), path[:-1]) and path[-1] not in FREE)
+    assume(name not in at(base(), path[:-1]))
     word = {'value': f'{dotted(path)}={value!r}', 'form': dotted(path),
             'key': f'{dotted((*path[:-1], name))}={at(base(), path)!r}'}[kind]
 

@@ -3,8 +3,6 @@
 import difflib
 import inspect
 import math
-from functools import cache
-from typing import Any
 
 from mmengine import registry as mmengine_registry
 from mmengine.config import Config
@@ -12,22 +10,14 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from ltcls import registry
-from ltcls.engine.values import annotations, check_value
+from ltcls.engine.values import arguments_of, check_value, signature_of
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 TOP_LEVEL = {*inspect.signature(Runner.__init__).parameters, 'init_from', 'find_unused_parameters',
              'sync_bn', 'custom_imports'} - {'self', 'cfg'}
-
-
-def _signature(function) -> dict[str, Any]:
-    hints = annotations(function)
-    return {name: hints.get(name, Any) for name in inspect.signature(function).parameters
-            if name not in ('self', 'runner', 'dataloader')}
-
-
-TRAIN_ARGUMENTS = {**_signature(EpochBasedTrainLoop.__init__), 'by_epoch': bool}
+TRAIN_ARGUMENTS = {**signature_of(EpochBasedTrainLoop.__init__), 'by_epoch': bool}
 # The last three are mmengine's.
-LOADER_ARGUMENTS = {**_signature(DataLoader.__init__), 'num_batch_per_epoch': int | None,
+LOADER_ARGUMENTS = {**signature_of(DataLoader.__init__), 'num_batch_per_epoch': int | None,
                     'disable_subprocess_warning': bool, 'diff_rank_seed': bool}
 LIST_OR_DICT = dict | list | tuple | None
 # What the top level holds; parts that are built by name are looked at one by one.
@@ -49,6 +39,9 @@ PARTS = {
     'env_cfg.mp_cfg': dict(mp_start_method=str, opencv_num_threads=int),
     'env_cfg.dist_cfg': dict(backend=str, timeout=int, init_backend=str),
     'randomness': dict(seed=int | None, diff_rank_seed=bool, deterministic=bool),
+    'optim_wrapper.clip_grad': dict(type=str, max_norm=float, norm_type=float | str,
+                                    clip_value=float, error_if_nonfinite=bool,
+                                    foreach=bool | None),
 }
 DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint',
                  'visualization', 'long_tail', 'epoch_seed', 'plain_checkpoint')
@@ -87,6 +80,8 @@ def check_shapes(cfg: Config) -> None:
         node = cfg
         for key in part.split('.'):
             node = (node or {}).get(key)
+        if node is not None:
+            check_value(part, node, dict)
         for name, value in (node or {}).items():
             _check_argument(part, part, name, known)
             check_value(f'{part}.{name}', value, known[name])
@@ -127,6 +122,7 @@ def check_config(cfg: Config) -> None:
     _check_least('train_cfg', cfg.train_cfg, val_interval=1, val_begin=0)
     _check_init_from(cfg.get('init_from'))
     _check_scaling(cfg.get('auto_scale_lr'))
+    _check_schedules(cfg.get('param_scheduler'))
     for key in LOADERS:
         for name, value in (cfg.get(key) or {}).items():
             _check_argument(key, 'a data loader', name, LOADER_ARGUMENTS)
@@ -162,6 +158,15 @@ def _check_scaling(node) -> None:
     if not fine or not set(node) <= {'base_batch_size', 'enable'}:
         raise ValueError(f"Config key 'auto_scale_lr' must be dict(base_batch_size=..., enable="
                          f'True) with the batch that the learning rate belongs to, it is {node!r}.')
+
+
+def _check_schedules(nodes) -> None:
+    """Times that cannot be; mmengine leaves out a schedule that begins after the last epoch."""
+    for index, node in enumerate([nodes] if isinstance(nodes, dict) else nodes or ()):
+        if isinstance(node, dict):
+            key, begin = f'param_scheduler[{index}]', node.get('begin', 0)
+            _check_least(key, node, begin=0, T_max=1)
+            _check_least(key, node, end=begin + 1)
 
 
 def check_option_names(cfg_options: dict, cfg: Config) -> None:
@@ -232,7 +237,7 @@ def _check_component(key: str, node, table) -> None:
         message = (table.suggest(name) if isinstance(table, registry.Registry)
                    else _suggest(name, table))
         raise ValueError(f'{key}: {message}')
-    accepted, others = _arguments(found)
+    accepted, others = arguments_of(found)
     absent = [argument for argument, parameter in accepted.items() if argument not in node
               and parameter.default is parameter.empty and argument not in SUPPLIED]
     if absent:
@@ -261,7 +266,8 @@ def _check_argument(key: str, name: str, argument: str, accepted: dict,
     """`others` are taken too; then only what looks like a slip of the pen is refused."""
     if argument in accepted:
         return
-    near = difflib.get_close_matches(argument, accepted, n=1, cutoff=0.8 if others else 0.6)
+    known = [*accepted, 'type']
+    near = difflib.get_close_matches(argument, known, n=1, cutoff=0.8 if others else 0.6)
     if others and not near:
         return
     hint = (f" Did you mean '{near[0]}'?" if near
@@ -273,41 +279,6 @@ def _suggest(name: str, table) -> str:
     near = difflib.get_close_matches(name, list(table.module_dict), n=3, cutoff=0.6)
     hint = f" Did you mean {' or '.join(near)}?" if near else ''
     return f"'{name}' is not in the {table.name} registry.{hint}"
-
-
-@cache
-def _arguments(component) -> tuple[dict[str, inspect.Parameter], bool]:
-    """A component's arguments, their annotations resolved, and whether it takes others as well.
-
-    What a class requires that only its base asks for may be given by the class itself.
-    """
-    names: dict[str, inspect.Parameter] = {}
-    classes = inspect.getmro(component) if inspect.isclass(component) else [component]
-    for owner in classes:
-        if inspect.isclass(owner) and '__init__' not in vars(owner):
-            continue
-        if owner is object:
-            return names, False
-        function = vars(owner)['__init__'] if inspect.isclass(owner) else owner
-        try:
-            parameters = inspect.signature(function).parameters.values()
-        except (TypeError, ValueError):
-            return names, True
-        hints = annotations(function)
-        given = names and 'scheduler' not in owner.__module__
-        for p in parameters:
-            if p.name != 'self' and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
-                default = None if given and p.default is p.empty else p.default
-                names.setdefault(p.name, p.replace(
-                    annotation=hints.get(p.name, Any), default=default))
-        if not any(p.kind == p.VAR_KEYWORD for p in parameters):
-            return names, False
-        # **kwargs are handed to the next class up, in ltcls, in plugins and in mmengine's
-        # schedulers alike; elsewhere nobody knows where they go.
-        foreign = owner.__module__.split('.')[0] in ('torch', 'mmengine')
-        if not inspect.isclass(owner) or (foreign and 'scheduler' not in owner.__module__):
-            return names, True
-    return names, True
 
 
 def _check_values(node, key: str) -> None:

@@ -15,6 +15,9 @@ from ltcls.engine.interruption import stops_on_request
 from ltcls.engine.prepare import Options, first_difference, load_config, plain_config
 from ltcls.engine.stage import announce, read_stored_config, run_stage
 from ltcls.evaluation.record import read_record
+from ltcls.registry import MODELS
+
+PARTS = ('backbone', 'head', 'loss')      # of every model of ltcls
 
 
 def run(config: str | Path, options: Options) -> dict:
@@ -57,11 +60,22 @@ def stages(config: str | Path, options: Options,
 def check_all(config: str | Path, options: Options) -> None:
     """Check every stage before the first one trains."""
     found = stages(config, options)
-    for _, cfg in found[:-1]:
+    for (_, cfg), (_, later) in zip(found, found[1:]):
         _check_folder(cfg, resume=True)
+        _check_parts(cfg, later)
     _check_folder(found[-1][1], options.resume)
     if isinstance(options.resume, str) and not Path(options.resume).is_file():
         raise FileNotFoundError(f'--resume: there is no checkpoint {options.resume}.')
+
+
+def _check_parts(earlier: Config, cfg: Config) -> None:
+    """Find a part that no model of ltcls has before the earlier stage is trained for it."""
+    name = earlier.model.type
+    if MODELS.get(name).__module__.startswith('ltcls.'):
+        for part in cfg.init_from.parts:
+            if part.split('.')[0] not in PARTS:
+                raise ValueError(f"init_from.parts names '{part}', which {name} does not have; it "
+                                 f"holds {', '.join(PARTS)}.")
 
 
 def earlier_config(path: Path, cfg: Config) -> Path:

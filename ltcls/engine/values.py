@@ -1,9 +1,10 @@
-"""Whether a config's value is of the type that its argument is annotated with."""
+"""What arguments a component takes, and whether a config's values are of their types."""
 
 import collections.abc
 import inspect
 import types
 import typing
+from functools import cache
 from typing import Any, Callable
 
 import torch
@@ -24,6 +25,48 @@ def annotations(function: Callable) -> dict[str, Any]:
     except Exception:      # names that exist for type checkers only
         raw = getattr(inspect.unwrap(function), '__annotations__', {})
         return {name: hint for name, hint in raw.items() if not isinstance(hint, str)}
+
+
+def signature_of(function: Callable) -> dict[str, Any]:
+    """The arguments of a function with their annotated types, without those the engine gives."""
+    hints = annotations(function)
+    return {name: hints.get(name, Any) for name in inspect.signature(function).parameters
+            if name not in ('self', 'runner', 'dataloader')}
+
+
+@cache
+def arguments_of(component) -> tuple[dict[str, inspect.Parameter], bool]:
+    """A component's arguments, their annotations resolved, and whether it takes others as well.
+
+    What a class requires that only its base asks for may be given by the class itself.
+    """
+    names: dict[str, inspect.Parameter] = {}
+    classes = inspect.getmro(component) if inspect.isclass(component) else [component]
+    for owner in classes:
+        if inspect.isclass(owner) and '__init__' not in vars(owner):
+            continue
+        if owner is object:
+            return names, False
+        function = vars(owner)['__init__'] if inspect.isclass(owner) else owner
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):
+            return names, True
+        hints = annotations(function)
+        given = names and 'scheduler' not in owner.__module__
+        for p in parameters:
+            if p.name != 'self' and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
+                default = None if given and p.default is p.empty else p.default
+                names.setdefault(p.name, p.replace(
+                    annotation=hints.get(p.name, Any), default=default))
+        if not any(p.kind == p.VAR_KEYWORD for p in parameters):
+            return names, False
+        # **kwargs are handed to the next class up, in ltcls, in plugins and in mmengine's
+        # schedulers alike; elsewhere nobody knows where they go.
+        foreign = owner.__module__.split('.')[0] in ('torch', 'mmengine')
+        if not inspect.isclass(owner) or (foreign and 'scheduler' not in owner.__module__):
+            return names, True
+    return names, True
 
 
 def fits(value: Any, hint: Any) -> bool:

@@ -83,6 +83,8 @@ class Classifier(BaseModel):
 
     def _part(self, path: str) -> nn.Module:
         try:
+            if not path:              # which torch takes for the whole model
+                raise AttributeError
             return self.get_submodule(path)
         except AttributeError:
             raise ValueError(f"model.frozen names '{path}', which this model does not have; its "

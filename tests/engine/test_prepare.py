@@ -120,6 +120,11 @@ WRONG = {
     'a needed argument of a schedule': (
         dict(param_scheduler=[dict(type='MultiStepLR')]),
         r"^param_scheduler\[0\]: MultiStepLR needs the argument 'milestones'"),
+    'a schedule that ends before it begins': (
+        dict(param_scheduler=[dict(type='LinearLR', begin=5, end=2)]),
+        r'^Config key param_scheduler\[0\].end=2 must be an integer of at least 6'),
+    'half a wave of no epoch': (dict(param_scheduler=[dict(type='CosineAnnealingLR', T_max=0)]),
+                                r'^Config key param_scheduler\[0\].T_max=0 must'),
     'steps of no batch': (dict(optim_wrapper__accumulative_counts=0),
                           r'^Config key optim_wrapper.accumulative_counts=0 must be an integer'),
     'a seed below zero': (dict(randomness__seed=-1), r'^Config key randomness.seed=-1 must lie'),
