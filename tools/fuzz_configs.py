@@ -52,7 +52,7 @@ IMPOSSIBLE = {
         [dict(type='SWAHook', begin=-3)], [dict(type='SWAHook')]),
     'param_scheduler': ([dict(type='CosineAnnealingLR', T_max=0)], [dict(type='MultiStepLR')],
                         [dict(type='LinearLR', begin=5, end=2)],
-                        [dict(type='LinearLR', start_factor=0.0)]),
+                        [dict(type='LinearLR', start_factor=2.0)]),
     'randomness.seed': (-1, 2 ** 40), 'default_scope': ('mmpretrain', 'ltcl'),
     'test_evaluator.topk': (0,), 'test_evaluator.bins': (0, -1),
     'default_hooks.logger.interval': (0,),

@@ -32,7 +32,8 @@ def broken_lists(draw):
         'a short line', 'an unknown test label', 'a line twice', 'a folder as image',
         'an open quote', 'no file',
         'JSON', 'a path outside', 'UTF-16']))
-    assume(word.strip() and word.strip() not in ('train', 'val', 'test') and word not in COLOURS)
+    word = word.strip()
+    assume(word and word not in ('train', 'val', 'test') and word not in COLOURS)
 
     def write(folder):
         class_folders(folder / 'images')

@@ -14,7 +14,7 @@ from ltcls.engine.values import arguments_of, check_value, signature_of
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 TOP_LEVEL = {*inspect.signature(Runner.__init__).parameters, 'init_from', 'find_unused_parameters',
-             'sync_bn', 'custom_imports'} - {'self', 'cfg'}
+             'sync_bn', 'custom_imports', 'model_wrapper_cfg'} - {'self', 'cfg'}
 TRAIN_ARGUMENTS = {**signature_of(EpochBasedTrainLoop.__init__), 'by_epoch': bool}
 # The last three are mmengine's.
 LOADER_ARGUMENTS = {**signature_of(DataLoader.__init__), 'num_batch_per_epoch': int | None,

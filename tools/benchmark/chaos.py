@@ -31,6 +31,8 @@ os.environ['PYTHONPATH'] = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPAT
 import torch  # noqa: E402
 from processes import finish, start  # noqa: E402
 
+from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
+
 RESULTS = ROOT / 'docs' / 'results'
 STAGES = ('gcl_resnet8_digits', 'gcl-crt_resnet8_digits')
 EPOCHS = 3
@@ -176,7 +178,9 @@ def page(content: dict) -> str:
         equal = sum(row['difference'] is None for row in rows)
         lines += ['', f'{processes} process{"es" if processes != "1" else ""}: {equal} of '
                   f'{len(rows)} equal; the undisturbed run took {seconds:.1f} s.']
-    return '\n'.join(lines) + '\n'
+    machine = ', '.join(f'{key} {value}' for key, value in content['hardware'].items()
+                        if value is not None)
+    return '\n'.join([*lines, '', f'Hardware: {machine}.']) + '\n'
 
 
 def main() -> int:
@@ -186,7 +190,8 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=0, help='of the moments')
     parser.add_argument('--output', type=Path, default=RESULTS)
     options = parser.parse_args()
-    content = dict(seed=options.seed, torch=torch.__version__, undisturbed={}, trials=[])
+    content = dict(seed=options.seed, hardware=describe_hardware(), versions=package_versions(),
+                   undisturbed={}, trials=[])
     with tempfile.TemporaryDirectory(prefix='ltcls-chaos-') as name:
         home, draw = Path(name), random.Random(options.seed)
         for processes in options.processes:
