@@ -192,7 +192,9 @@ def impossible(draw):
     culprits = [path[-1], path[-2] if len(path) > 1 else path[-1]]
     if isinstance(value, list) and value and isinstance(value[0], dict):
         culprits.append(value[0]['type'])
-    culprits += ['learning rate'] if path[-1] == 'lr' else []
+    # As torch and mmengine call them.
+    culprits += {'lr': ['learning rate'],
+                 'param_scheduler': ['multiplicative factor']}.get(path[-1], [])
     for word in ('no_such_config', 'no_such_module_of_mine', 'OptimWrapperDict'):
         culprits += [word] if word in str(value) else []
 

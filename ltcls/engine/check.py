@@ -266,8 +266,8 @@ def _check_argument(key: str, name: str, argument: str, accepted: dict,
     """`others` are taken too; then only what looks like a slip of the pen is refused."""
     if argument in accepted:
         return
-    known = [*accepted, 'type']
-    near = difflib.get_close_matches(argument, known, n=1, cutoff=0.8 if others else 0.6)
+    near = (difflib.get_close_matches(argument, ['type'], n=1, cutoff=0.7)
+            or difflib.get_close_matches(argument, accepted, n=1, cutoff=0.8 if others else 0.6))
     if others and not near:
         return
     hint = (f" Did you mean '{near[0]}'?" if near
