@@ -35,7 +35,7 @@ SHAPES = {
 # Of parts that are no components: their keys and types.
 PARTS = {
     'env_cfg': dict(cudnn_benchmark=bool, mp_cfg=dict | None, dist_cfg=dict | None,
-                    resource_limit=int, resident_data=bool),
+                    resource_limit=int, resident_data=bool, keep_memory=bool),
     'env_cfg.mp_cfg': dict(mp_start_method=str, opencv_num_threads=int),
     'env_cfg.dist_cfg': dict(backend=str, timeout=int, init_backend=str),
     'randomness': dict(seed=int | None, diff_rank_seed=bool, deterministic=bool),

@@ -26,7 +26,7 @@ class L2RWHook(SampleWeightHook):
         options: see `SampleWeightHook`.
     """
 
-    shares_forward = False
+    asks_for_losses = False
 
     def sample_weights(self, problem: MetaGradient) -> tuple[Tensor, dict[str, Tensor]]:
         helpful = (-problem.gradient(None)).clamp(min=0)

@@ -184,8 +184,8 @@ class MetaGradient:
     def _call(self, parameters: dict[str, Tensor], batch: dict, mode: str):
         """The model with these parameters and with copies of its buffers."""
         copies = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        return torch.func.functional_call(self.model, {**copies, **parameters}, (),
-                                          dict(batch, mode=mode))
+        return torch.func.functional_call(self.model, {**copies, **parameters}, (), dict(
+            batch, inputs=_fast_layout(batch['inputs']), mode=mode))
 
     def _per_sample(self, found: dict) -> Tensor:
         losses = sum(value for name, value in found.items() if 'loss' in name)
@@ -210,6 +210,13 @@ class MetaGradient:
             self.model.dtype = kept
             for module in still:
                 module.training = True
+
+
+def _fast_layout(inputs: Tensor) -> Tensor:
+    """Images in the memory layout whose convolutions a CPU differentiates fastest."""
+    if inputs.dim() == 4 and inputs.device.type == 'cpu':
+        return inputs.contiguous(memory_format=torch.channels_last)
+    return inputs
 
 
 def reduce_over_ranks(tensors: list[Tensor], op: str) -> None:

@@ -39,6 +39,8 @@ class SampleWeightHook(Hook):
             many a class to take from the training set itself, which keeps them.
         batch_norm: 'batch', where the hook's passes normalise by their own batch; or 'running'.
         precision: of the hook's passes: 'float32', or 'model' for `model.precision`.
+        share_forward: whether the step may use the hook's losses. False makes one more forward
+            pass, and keeps no activations while the development batch has its turn.
         log_interval: iterations.
 
     Raises:
@@ -48,7 +50,8 @@ class SampleWeightHook(Hook):
 
     def __init__(self, begin: int = 0, dev_batch_size: int = 100, dev_loss: str = 'ce',
                  dev_augment: bool = True, dev_from_train: int | None = None,
-                 batch_norm: str = 'batch', precision: str = 'float32', log_interval: int = 50):
+                 batch_norm: str = 'batch', precision: str = 'float32',
+                 share_forward: bool = True, log_interval: int = 50):
         self._check('begin', begin, begin >= 0, 'an epoch, counted from 0')
         self._check('dev_batch_size', dev_batch_size, dev_batch_size >= 1, 'at least 1')
         self._check('dev_loss', dev_loss, dev_loss in ('ce', 'same'), "'ce' or 'same'")
@@ -62,6 +65,7 @@ class SampleWeightHook(Hook):
         self.begin, self.dev_batch_size = begin, dev_batch_size
         self.dev_loss, self.dev_augment, self.dev_from_train = dev_loss, dev_augment, dev_from_train
         self.batch_norm, self.precision, self.log_interval = batch_norm, precision, log_interval
+        self.share_forward = share_forward
         self.dev: DevBatches | None = None
         self._batches = None
         self._sums: dict[str, Tensor] = {}
@@ -74,7 +78,7 @@ class SampleWeightHook(Hook):
     # -- what a method writes -------------------------------------------------------------------
 
     learns = True           # False: no development batch is needed
-    shares_forward = True   # False: `sample_weights` does not ask for the losses
+    asks_for_losses = True  # False: `sample_weights` does without them, so none are handed on
 
     def sample_weights(self, problem: MetaGradient) -> tuple[Tensor, dict[str, Tensor]]:
         """Weights [B] for the samples of `problem.batch`, and numbers [] for the log.
@@ -165,7 +169,7 @@ class SampleWeightHook(Hook):
 
     def _can_share(self, model: nn.Module, wrapper) -> bool:
         """Whether the step begins with the losses that the hook computes."""
-        same_pass = (self.shares_forward and self.batch_norm == 'batch'
+        same_pass = (self.share_forward and self.asks_for_losses and self.batch_norm == 'batch'
                      and (self.precision == 'model' or model.dtype is None))
         # The autocast of mmengine's wrapper surrounds the model's own passes only.
         at_weights = (getattr(wrapper, 'starts_at_weights', True)

@@ -1,11 +1,14 @@
-"""What a GPU is given beforehand, tried on a device that holds no values."""
+"""What fits a run to its device; GPUs are tried on a device that holds no values."""
 
+import ctypes
+
+import pytest
 import torch
 from mmengine.config import Config
 from torch.utils.data import DataLoader
 
 from ltcls.datasets import DigitsLT, RandomImages, collate_batch
-from ltcls.engine.device import fuse_optimizer, place_data
+from ltcls.engine.device import fuse_optimizer, keep_freed_memory, place_data
 
 META = torch.device('meta')
 
@@ -51,3 +54,15 @@ def test_optimizers_are_fused_on_a_gpu_unless_the_config_says_otherwise():
     assert 'fused' not in optimizer_on('cuda', type='SGD', lr=0.1, foreach=True)
     assert 'fused' not in optimizer_on('cuda', type='Adagrad', lr=0.1)
     assert 'fused' not in optimizer_on('cpu', type='SGD', lr=0.1)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), 'mallopt'), reason='not the GNU C library')
+def test_a_block_that_was_freed_is_used_again_without_new_pages():
+    import resource
+    keep_freed_memory()
+    faults = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.zeros(2 ** 24)      # 64 MiB are 16384 pages
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    assert faults[-1] < 100, faults

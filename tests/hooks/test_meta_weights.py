@@ -204,7 +204,8 @@ def test_the_pass_at_the_weights_serves_the_virtual_and_the_real_step(method, wr
     assert model.backbone.passes == passes
 
 
-@pytest.mark.parametrize('change', [dict(precision='bfloat16'), dict(batch_norm='running')])
+@pytest.mark.parametrize('change', [dict(precision='bfloat16'), dict(batch_norm='running'),
+                                    dict(share_forward=False)])
 def test_a_pass_of_another_kind_is_not_shared(change):
     options = {key: change.pop(key) for key in ('precision',) if key in change}
     model = classifier(**options)

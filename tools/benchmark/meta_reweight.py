@@ -31,6 +31,7 @@ from mmengine.optim import OptimWrapper  # noqa: E402
 from timing import interleaved, milliseconds, peak_memory, ratio  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from ltcls.engine.device import keep_freed_memory  # noqa: E402
 from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
 from ltcls.hooks import L2RWHook, MetaReweightHook  # noqa: E402
 from ltcls.hooks.meta_gradient import MetaGradient, load_forward_rules  # noqa: E402
@@ -41,16 +42,8 @@ from ltcls.registry import MODELS  # noqa: E402
 LIMITS = dict(plain=4.2, double=0.7, memory=0.6)
 
 
-class ApartHook(MetaReweightHook):
-    """Meta-reweighting whose pass at the weights is not handed on."""
-
-    shares_forward = False
-
-
 class DoubleBackwardHook(MetaReweightHook):
     """The same weights by differentiating twice; the real step makes its own pass."""
-
-    shares_forward = False
 
     def sample_weights(self, problem: MetaGradient) -> tuple[Tensor, dict[str, Tensor]]:
         classes = self.weights_of(problem.labels)
@@ -76,8 +69,11 @@ def double_backward(problem: MetaGradient, weights: Tensor) -> Tensor:
     return torch.autograd.grad(F.cross_entropy(logits, problem.dev_batch['labels']), weights)[0]
 
 
-HOOKS = dict(plain=None, meta=MetaReweightHook, apart=ApartHook, double=DoubleBackwardHook,
-             l2rw=L2RWHook)
+# Meta-reweighting as it is by default, and with `share_forward=False`.
+HOOKS = dict(
+    plain=None, meta=MetaReweightHook(begin=0),
+    apart=MetaReweightHook(begin=0, share_forward=False),
+    double=DoubleBackwardHook(begin=0, share_forward=False), l2rw=L2RWHook(begin=0))
 
 
 def classifier(options, channels_last: bool) -> nn.Module:
@@ -130,7 +126,7 @@ def steps(options, device, channels_last: bool) -> dict:
     shares = torch.tensor(exponential_counts(500, options.classes, 100), dtype=torch.float64)
     batch = images(options, torch.multinomial(shares, options.batch_size, replacement=True))
     dev = images(options, torch.arange(options.batch_size) % options.classes)
-    functions = {name: stepper(copy.deepcopy(base), hook and hook(begin=0), batch, dev,
+    functions = {name: stepper(copy.deepcopy(base), copy.deepcopy(hook), batch, dev,
                                options.iterations) for name, hook in HOOKS.items()}
     times = interleaved(functions, options.rounds)
     memory = {name: peak_memory(function) for name, function in functions.items()}
@@ -174,6 +170,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> dict:
     options = parse(arguments)
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     torch.manual_seed(0)
     load_forward_rules()
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')

@@ -29,6 +29,7 @@ from mmengine.optim import OptimWrapper  # noqa: E402
 from timing import interleaved, milliseconds, peak_memory, ratio  # noqa: E402
 from torch import nn  # noqa: E402
 
+from ltcls.engine.device import keep_freed_memory  # noqa: E402
 from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
 from ltcls.longtail import exponential_counts  # noqa: E402
 from ltcls.models.heads import LinearHead  # noqa: E402
@@ -252,6 +253,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> dict:
     options = parse(arguments)
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     torch.manual_seed(0)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     result = dict(network=options.network, batch_size=options.batch_size, classes=options.classes,

@@ -211,6 +211,9 @@ def draw(result: dict, path: Path) -> None:
                 axes.plot([row[key] for row in rows], [row[name]['ms'] for row in rows], 'o-',
                           color=colour, label=name)
             axes.set(xscale='log', yscale='log', ylabel='milliseconds a step')
+            axes.set_xticks([row[key] for row in rows], [f'{row[key]:,}' for row in rows])
+            axes.minorticks_off()
+            axes.yaxis.set_major_formatter('{x:g}')
         classes.set(title=f'Head and loss, {DIMENSION} features, batch 128', xlabel='classes')
         batch.set(title='Head and loss, 1,000 classes', xlabel='batch')
         classes.legend()
