@@ -217,6 +217,7 @@ def draw(result: dict, path: Path) -> None:
         classes.set(title=f'Head and loss, {DIMENSION} features, batch 128', xlabel='classes')
         batch.set(title='Head and loss, 1,000 classes', xlabel='batch')
         classes.legend()
+        batch.set_yticks([3, 10, 30])
         for axes in (build, memory):
             axes.set_xlim(left=0)
             axes.set_ylim(bottom=0)
