@@ -238,6 +238,17 @@ def read_flatness(path: str | Path) -> dict:
     return found
 
 
+def measured_before(path: str | Path, run: Run, options: FlatnessOptions) -> dict | None:
+    """Numbers on disk, newer than the run's record and with these options; None without."""
+    path, record = Path(path), run.folder / 'evaluation.json'
+    if not path.is_file() or path.stat().st_mtime < record.stat().st_mtime:
+        return None
+    found = read_flatness(path)
+    wanted = {**{key: run.record[key] for key in ('name', 'seed', 'epoch')},
+              'options': json.loads(json.dumps(asdict(options)))}
+    return found if all(found[key] == value for key, value in wanted.items()) else None
+
+
 def flatness_table(found: Sequence[dict], names: Sequence[str], markdown: bool = False) -> str:
     """Runs and groups, one a line, with every number that was measured in all of them."""
     columns = list(flatness_columns(found[0]))

@@ -12,6 +12,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     kinds = command.add_subparsers(dest='what', required=True)
     flatness = kinds.add_parser('flatness', help='how the loss changes around the trained weights')
     _common(flatness, per_class=100)
+    flatness.add_argument('--reuse', action='store_true',
+                          help='take the numbers of runs that were measured with the same options')
     flatness.add_argument('--probes', nargs='+', default=None, metavar='PROBE',
                           help='of random, sam, hessian, line, plane; all by default')
     flatness.add_argument('--split', choices=['train', 'test'],
@@ -66,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _flatness(options: argparse.Namespace, runs, names, folders) -> None:
     from ltcls.analysis.flatness import (FILE_NAME, PROBES, FlatnessOptions, flatness_table,
-                                         measure_flatness, write_flatness)
+                                         measure_flatness, measured_before, write_flatness)
     from ltcls.analysis.flatness_plots import plot_flatness, write_flatness_plots
     from ltcls.analysis.style import save
     chosen = FlatnessOptions(
@@ -80,6 +82,10 @@ def _flatness(options: argparse.Namespace, runs, names, folders) -> None:
     chosen.check()
     found = []
     for one, folder in zip(runs, folders):
+        known = measured_before(folder / FILE_NAME, one, chosen) if options.reuse else None
+        if known is not None:
+            found.append(known)
+            continue
         found.append(measure_flatness(one, chosen, options.data_root, _device(options.device),
                                       say=lambda line: print(line, flush=True),
                                       command=options.command_line))
@@ -88,9 +94,11 @@ def _flatness(options: argparse.Namespace, runs, names, folders) -> None:
         print(f"{folder / FILE_NAME}, {', '.join(path.name for path in pictures)}", flush=True)
     print(flatness_table(found, names))
     if len(runs) > 1:
+        page = _shared_folder(options, runs) / 'flatness_comparison.md'
+        page.write_text(flatness_table(found, names, markdown=True) + '\n', encoding='utf-8')
         figure = plot_flatness(found, names)
-        if figure is not None:
-            print(save(figure, _shared_folder(options, runs) / 'flatness_comparison.png'))
+        pictures = [] if figure is None else [save(figure, page.with_suffix('.png'))]
+        print(', '.join(map(str, [page, *pictures])))
 
 
 def _features(options: argparse.Namespace, runs, names, folders) -> None:

@@ -66,7 +66,19 @@ def test_two_runs_are_compared_in_one_table_and_picture(run, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert 'rise, gaussian 0.0001' in printed
     assert {path.name for path in (tmp_path / 'out').iterdir()} == {
-        'ce', 'gcl', 'flatness_comparison.png'}
+        'ce', 'gcl', 'flatness_comparison.md', 'flatness_comparison.png'}
+    assert (tmp_path / 'out' / 'flatness_comparison.md').read_text().startswith('| ')
+
+
+def test_numbers_of_a_run_are_taken_again_only_for_the_same_options(run, tmp_path, capsys):
+    command = ['analyze', 'flatness', str(run), '--out', str(tmp_path), '--images-per-class', '1',
+               '--probes', 'random', '--noise', 'filter:0.1', '--draws', '1']
+    assert main(command) == 0
+    path = tmp_path / 'ce' / 'flatness.json'
+    path.write_text(path.read_text().replace('"seconds": ', '"seconds": 99'))
+    marked = path.read_text()
+    assert main([*command, '--reuse']) == 0 and path.read_text() == marked
+    assert main([*command[:-1], '2', '--reuse']) == 0 and path.read_text() != marked
 
 
 def test_features_are_mapped_and_measured(run, tmp_path):

@@ -24,14 +24,15 @@ from ltcls.evaluation.record import read_record  # noqa: E402
 from ltcls.hooks.sample_weights import WEIGHTS_LOG  # noqa: E402
 
 RESULTS = ROOT / 'docs' / 'results'
+IMAGES = ('Images: all of CIFAR-10, encoded anew as JPEG of quality 75, colours at half the '
+          'resolution: not the pixels of the original release.')
 # config, what it is called, the number it is set beside
 STUDIES = {
     'cifar10-short': dict(
         title='CIFAR-10-LT, factor 100, ResNet-32, 30 epochs',
         about='A schedule that a CPU finishes: 30 epochs of batches of 128, five of warm-up and '
               'then cosine, bfloat16 with channels-last memory; the second stages add 10 epochs. '
-              'Images: all of CIFAR-10, encoded anew as JPEG, so that pixels differ slightly from '
-              'the original release. The result is that of the last epoch.',
+              f'{IMAGES} The result is that of the last epoch.',
         beside='a compact reference loop, one seed',
         rows=[
             ('ce_resnet32_cifar10-short', 'CE', 61.7),
@@ -45,11 +46,9 @@ STUDIES = {
         title='CIFAR-10-LT, factor 100, ResNet-32, the published 200 epochs',
         about='The published schedule: 200 epochs of batches of 64, steps at 160 and 180; GCL with '
               'mixup, and 30 epochs of classifier re-training on effective-number samples. '
-              'Run in bfloat16 with channels-last memory (`--amp`) on all of CIFAR-10, encoded '
-              'anew as JPEG, so that pixels differ slightly from the original release. The result '
-              'is that of the last epoch. The 200-epoch stages ran beside each other and beside '
-              'other work, were resumed once and halted at times: their minutes say little about '
-              'cost.',
+              f'Run in bfloat16 with channels-last memory (`--amp`). {IMAGES} The result is that '
+              'of the last epoch. The 200-epoch stages ran beside each other and beside other '
+              'work, were resumed once and halted at times: their minutes say little about cost.',
         beside='published (Li et al., CVPR 2022, Table 1)',
         rows=[
             ('ce_resnet32_cifar10', 'CE', 70.70),
@@ -63,10 +62,9 @@ STUDIES = {
               'the last six epochs, and the second stage of CC-SAM adds 10 epochs. '
               'The published column is from elsewhere: the rows of GNM from ViT-B/16 on '
               'CIFAR-100-LT (Li et al., NeurIPS 2024), where only the order compares, CC-SAM from '
-              '200 epochs on this data set (Zhou et al., CVPR 2023). Images: all of CIFAR-10, '
-              'encoded anew as JPEG, so that pixels differ slightly from the original release. '
-              'The result is that of the last epoch. The runs had one thread each and another run '
-              'beside them.',
+              '200 epochs on this data set (Zhou et al., CVPR 2023). '
+              f'{IMAGES} The result is that of the last epoch. The runs had one thread each and '
+              'another run beside them.',
         beside='published, see above',
         seconds=True,
         rows=[
@@ -87,10 +85,9 @@ STUDIES = {
               'and the tail is cut from the others; the rows with tau = 0 train on the same '
               'images with the same class weights and learn nothing beside them, so that the '
               'difference to them is what the learned part adds. Meta-reweighting and the '
-              'deferred rows weigh the last six epochs, the others all. Images: all of CIFAR-10, '
-              'encoded anew as JPEG, so that pixels differ slightly from the original release. '
-              'Published numbers are of 200 epochs: only the order of rows can be compared. The '
-              'result is that of the last epoch.',
+              'deferred rows weigh the last six epochs, the others all. '
+              f'{IMAGES} Published numbers are of 200 epochs: only the order of rows can be '
+              'compared. The result is that of the last epoch.',
         beside='published, 200 epochs (Jamal et al., CVPR 2020)',
         rows=[
             ('ce_resnet32_cifar10-short', 'CE', 70.36),
