@@ -1,7 +1,6 @@
 """`ltcls train`."""
 
 import argparse
-import tempfile
 from pathlib import Path
 
 from .arguments import config_arguments, engine_options
@@ -26,7 +25,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Train every stage of the recipe; or rehearse it."""
     from ltcls.engine import recipe
-    from ltcls.engine.distributed import setup_distributed
+    from ltcls.engine.distributed import setup_distributed, temporary_folder
+    from ltcls.engine.stage import announce
     engine = engine_options(options)
     engine.resume, engine.seed, engine.dry_run = options.resume, options.seed, options.dry_run
     engine.on_nan = options.on_nan
@@ -34,11 +34,11 @@ def run(options: argparse.Namespace) -> None:
         if not options.dry_run:
             recipe.run(options.config, engine)
             return
-        with tempfile.TemporaryDirectory(prefix='ltcls-dry-run-') as folder:
-            engine.work_dir = Path(folder) / Path(options.config).stem
+        with temporary_folder('ltcls-dry-run-') as folder:
+            engine.work_dir = folder / Path(options.config).stem
             engine.report = rehearsed
             recipe.run(options.config, engine)
-        print(f'dry run of {options.config}: every stage trained, tested and saved')
+        announce(f'dry run of {options.config}: every stage trained, tested and saved')
 
 
 def rehearsed(record: dict, work_dir: Path, log: list[dict]) -> None:

@@ -1,9 +1,13 @@
-"""Starting and ending the process group."""
+"""Starting and ending the process group, and the folders that its processes share."""
 
+import os
+import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
-from mmengine.dist import barrier, init_dist
+from mmengine.dist import (all_gather_object, barrier, broadcast_object_list, get_world_size,
+                           init_dist, is_main_process)
 
 
 @contextmanager
@@ -29,3 +33,35 @@ def setup_distributed(launcher: str = 'none'):
     finally:
         if started:
             torch.distributed.destroy_process_group()
+
+
+@contextmanager
+def temporary_folder(prefix: str):
+    """A folder of the first rank, for all ranks; it is gone when all have left."""
+    with tempfile.TemporaryDirectory(prefix=prefix) as folder:
+        found = [folder]
+        broadcast_object_list(found)
+        yield Path(found[0])
+        barrier()
+
+
+def check_shared(folder: Path) -> None:
+    """Whether all ranks see what the first one writes to `folder`.
+
+    Raises:
+        ValueError: on all ranks, if one of them does not.
+    """
+    if get_world_size() == 1:
+        return
+    found = [None]
+    if is_main_process():
+        handle, name = tempfile.mkstemp(prefix='.shared-', dir=folder)
+        os.close(handle)
+        found = [Path(name).name]
+    broadcast_object_list(found)
+    seen = all_gather_object((folder / found[0]).is_file())
+    if is_main_process():
+        (folder / found[0]).unlink()
+    if not all(seen):
+        raise ValueError(f'Process {seen.index(False)} does not see what the first one writes to '
+                         f'{folder}: give a --work-dir that all machines share.')

@@ -11,6 +11,7 @@ from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from ltcls.engine.checkpoint import (damage, finished_checkpoint, latest_checkpoint,
                                      newest_sound_checkpoint, write_init)
 from ltcls.engine.configs import find_config
+from ltcls.engine.distributed import check_shared
 from ltcls.engine.interruption import stops_on_request
 from ltcls.engine.prepare import Options, first_difference, load_config, plain_config
 from ltcls.engine.stage import announce, read_stored_config, run_stage
@@ -109,6 +110,7 @@ def _run(config: str | Path, options: Options, resume: bool | str) -> dict:
     path = find_config(config)
     cfg = load_config(path, options)
     with alone_in(Path(cfg.work_dir)):
+        check_shared(Path(cfg.work_dir))
         return _run_alone(path, cfg, options, resume)
 
 

@@ -62,6 +62,8 @@ def ranks(count: int, *arguments: str | Path, output: Path, **environment: str) 
 
 def _main(arguments: list[str], output: str, environment: dict[str, str]) -> None:
     os.environ.update(environment)
+    if 'FOLDER' in environment:      # a working directory for each rank
+        os.chdir(environment['FOLDER'] + environment['RANK'])
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)

@@ -96,6 +96,25 @@ def test_the_first_rank_alone_speaks(finished):
     assert 'epoch' not in (finished / 'out.1').read_text()
 
 
+def test_two_ranks_rehearse_a_recipe_in_one_folder(recipe, tmp_path):
+    assert ranks(2, 'train', recipe, '--launcher', 'pytorch', '--dry-run',
+                 output=tmp_path / 'out.txt', TMPDIR=str(tmp_path)) == [0, 0]
+    said = [(tmp_path / f'out.{rank}').read_text() for rank in range(2)]
+    assert said[0].count('rehearsed') == 2 and 'every stage trained' in said[0]
+    assert 'dry run' not in said[1]
+    assert not list(tmp_path.glob('ltcls-dry-run-*'))
+
+
+def test_machines_without_a_common_folder_are_told_before_training(recipe, tmp_path):
+    for rank in range(2):
+        (tmp_path / f'machine{rank}').mkdir()
+    assert ranks(2, 'train', recipe, '--launcher', 'pytorch', '--work-dir', 'run/tau-norm',
+                 output=tmp_path / 'out.txt', FOLDER=str(tmp_path / 'machine')) == [2, 2]
+    for rank in range(2):
+        assert 'Process 1 does not see' in (tmp_path / f'out.{rank}').read_text()
+        assert not list((tmp_path / f'machine{rank}').rglob('*.pth'))
+
+
 def test_an_error_on_all_ranks_ends_all_of_them(recipe, tmp_path):
     statuses = ranks(2, 'train', recipe, '--launcher', 'pytorch', '--work-dir', tmp_path / 'run',
                      '--cfg-options', 'model.frozen=["neck"]', output=tmp_path / 'out.txt')
