@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,13 @@ def test_values_of_options_are_literals_or_words():
     for text in ('novalue', '=3'):
         with pytest.raises(ValueError, match='write key=value'):
             parse_cfg_options([text])
+
+
+def test_the_module_is_the_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['ltcls', '--version'])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module('ltcls', run_name='__main__')
+    assert end.value.code == 0 and capsys.readouterr().out == f'ltcls {__version__}\n'
 
 
 def test_the_version_and_the_help_are_printed(capsys):
