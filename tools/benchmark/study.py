@@ -75,6 +75,9 @@ STUDIES = {
             ('gcl-drw-sam_resnet32_cifar10-short', 'GCL + DRW + SAM', 89.69),
             ('gcl-drw-gnm_resnet32_cifar10-short', 'GCL + DRW + GNM', 90.28),
             ('cc_sam_resnet32_cifar10-short', 'CC-SAM, stage 1', None),
+            ('cc_sam-radius1e-1_resnet32_cifar10-short', 'the same, radius x 0.1', None),
+            ('cc_sam-radius1e-2_resnet32_cifar10-short', 'the same, radius x 0.01', None),
+            ('cc_sam-radius1e-3_resnet32_cifar10-short', 'the same, radius x 0.001', None),
             ('cc_sam-adv_resnet32_cifar10-short', 'CC-SAM', 83.92),
         ]),
     'cifar10-meta': dict(
