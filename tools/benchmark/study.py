@@ -67,8 +67,9 @@ STUDIES = {
               'another run beside them.',
         beside='published, see above',
         shows='One seed of most rows so far, and rows without a run. On GCL + DRW the pass at a '
-              'random point does no worse than the two passes of SAM, in less than half of the time '
-              'of an epoch; SAM finds more of the two rarest classes at the expense of the others. '
+              'random point does no worse than the two passes of SAM, in less than half of the '
+              'time of an epoch; SAM finds more of the two rarest classes at the expense of the '
+              'others. '
               "The paper's radius of CC-SAM keeps this network from learning in 30 epochs: "
               'far below CE, without one image of the rarest classes right. A hundredth of it is '
               'level with CE.',
@@ -124,9 +125,9 @@ STUDIES = {
         beside='published on CIFAR-100-LT (Li et al., NeurIPS 2024)',
         shows='What carries over from the published table: GCL with deferred weights is far above '
               'CE, GNM with it is the best row in both seeds, most of all on the two rarest '
-              'classes, and an epoch with GNM takes as long as without, one with SAM twice as long. '
-              'What does not: under CE neither SAM nor GNM changes anything here. The frozen network '
-              'is weak, so that CE finds no class of fewer than 20 images at all.',
+              'classes, and an epoch with GNM takes as long as without, one with SAM twice as '
+              'long. What does not: under CE neither SAM nor GNM changes anything here. The '
+              'frozen network is weak, so that CE finds no class of fewer than 20 images at all.',
         seconds=True,
         rows=[
             ('ce_vit_tiny50b', 'CE', 81.02),
