@@ -1,6 +1,5 @@
 """What the features of a run look like: maps, distances of classes, norms of classifier rows."""
 
-import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,9 +10,8 @@ import torch
 from terminaltables import AsciiTable
 from torch import Tensor
 
-from ltcls.evaluation.record import write_record
-
-from .runs import Images, Run, build_dataset, class_groups, draw_images, load_model
+from .runs import (Images, Run, build_dataset, class_groups, draw_images, load_model,
+                   read_numbers)
 
 FILE_NAME = 'features.json'
 FORMAT = 1
@@ -205,25 +203,13 @@ def _finite(value: Tensor) -> float | None:
     return float(value) if bool(torch.isfinite(value)) else None
 
 
-def write_features(path: str | Path, found: dict) -> Path:
-    """Write the numbers of `measure_features`."""
-    return write_record(path, found)
-
-
 def read_features(path: str | Path) -> dict:
     """Numbers from disk.
 
     Raises:
         FileNotFoundError, ValueError: no such file, or another kind of file.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f'There is no {path}: run `ltcls analyze features {path.parent}`.')
-    found = json.loads(path.read_text(encoding='utf-8'))
-    if not isinstance(found, dict) or found.get('format') != FORMAT or 'points' not in found:
-        raise ValueError(f'{path} does not hold features of format {FORMAT}: run `ltcls analyze '
-                         f'features {path.parent}` again.')
-    return found
+    return read_numbers(path, 'features', 'features', FORMAT, 'points')
 
 
 def features_table(found: Sequence[dict], names: Sequence[str]) -> str:

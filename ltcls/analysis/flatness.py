@@ -10,12 +10,12 @@ import torch
 from terminaltables import AsciiTable, GithubFlavoredMarkdownTable
 from torch import Tensor
 
-from ltcls.evaluation.record import package_versions, write_record
+from ltcls.evaluation.record import package_versions
 
 from .hessian import hutchinson_trace, lanczos
 from .landscape import directions, steps_of, walk
 from .perturbation import Noise, fluctuation, generator_of, random_probe, sam_sharpness
-from .runs import Run, build_dataset, class_groups, draw_images, load_model
+from .runs import Run, build_dataset, class_groups, draw_images, load_model, read_numbers
 from .surface import LossSurface, Measured, flatten
 
 FILE_NAME = 'flatness.json'
@@ -217,25 +217,13 @@ def _mean(by_class: Tensor, classes: Sequence[int]) -> tuple[float, float]:
 
 # -- what is written, read and shown ------------------------------------------------------------
 
-def write_flatness(path: str | Path, found: dict) -> Path:
-    """Write the numbers; a number that is not finite becomes its name."""
-    return write_record(path, found)
-
-
 def read_flatness(path: str | Path) -> dict:
     """Numbers from disk.
 
     Raises:
         FileNotFoundError, ValueError: no such file, or another kind of file.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f'There is no {path}: run `ltcls analyze flatness {path.parent}`.')
-    found = json.loads(path.read_text(encoding='utf-8'))
-    if not isinstance(found, dict) or found.get('format') != FORMAT or 'options' not in found:
-        raise ValueError(f'{path} does not hold flatness numbers of format {FORMAT}: run '
-                         f'`ltcls analyze flatness {path.parent}` again.')
-    return found
+    return read_numbers(path, 'flatness', 'flatness numbers', FORMAT, 'options')
 
 
 def measured_before(path: str | Path, run: Run, options: FlatnessOptions) -> dict | None:

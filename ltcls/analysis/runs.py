@@ -1,6 +1,7 @@
 """A finished run as the analyses see it: its record and log, its model, its images."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
@@ -60,6 +61,22 @@ def open_runs(folders: Sequence[str | Path]) -> list[Run]:
         log = folder / 'log.jsonl'
         runs.append(Run(folder, record, read_log(log) if log.is_file() else []))
     return runs
+
+
+def read_numbers(path: str | Path, kind: str, content: str, format_: int, key: str) -> dict:
+    """What `ltcls analyze KIND` has written: `content`, with `key` in it.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or another kind of file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'There is no {path}: run `ltcls analyze {kind} {path.parent}`.')
+    found = json.loads(path.read_text(encoding='utf-8'))
+    if not isinstance(found, dict) or found.get('format') != format_ or key not in found:
+        raise ValueError(f'{path} does not hold {content} of format {format_}: run `ltcls analyze '
+                         f'{kind} {path.parent}` again.')
+    return found
 
 
 def run_names(runs: Sequence[Run]) -> list[str]:

@@ -68,9 +68,10 @@ def run(options: argparse.Namespace) -> None:
 
 def _flatness(options: argparse.Namespace, runs, names, folders) -> None:
     from ltcls.analysis.flatness import (FILE_NAME, PROBES, FlatnessOptions, flatness_table,
-                                         measure_flatness, measured_before, write_flatness)
+                                         measure_flatness, measured_before)
     from ltcls.analysis.flatness_plots import plot_flatness, write_flatness_plots
     from ltcls.analysis.style import save
+    from ltcls.evaluation.record import write_record
     chosen = FlatnessOptions(
         probes=tuple(options.probes or PROBES), split=options.split,
         per_class=options.images_per_class or None, seed=options.seed,
@@ -89,7 +90,7 @@ def _flatness(options: argparse.Namespace, runs, names, folders) -> None:
         found.append(measure_flatness(one, chosen, options.data_root, _device(options.device),
                                       say=lambda line: print(line, flush=True),
                                       command=options.command_line))
-        write_flatness(folder / FILE_NAME, found[-1])
+        write_record(folder / FILE_NAME, found[-1])
         pictures = write_flatness_plots(found[-1], folder)
         print(f"{folder / FILE_NAME}, {', '.join(path.name for path in pictures)}", flush=True)
     print(flatness_table(found, names))
@@ -103,8 +104,9 @@ def _flatness(options: argparse.Namespace, runs, names, folders) -> None:
 
 def _features(options: argparse.Namespace, runs, names, folders) -> None:
     from ltcls.analysis.embedding import (FILE_NAME, FeatureOptions, features_table,
-                                          measure_features, write_features)
+                                          measure_features)
     from ltcls.analysis.embedding_plots import write_feature_plots
+    from ltcls.evaluation.record import write_record
     chosen = FeatureOptions(
         per_class=options.images_per_class or None, seed=options.seed,
         batch_size=options.batch_size, perplexity=options.perplexity, tsne=not options.no_tsne)
@@ -113,7 +115,7 @@ def _features(options: argparse.Namespace, runs, names, folders) -> None:
     for one, folder in zip(runs, folders):
         found.append(measure_features(one, chosen, options.data_root, _device(options.device),
                                       command=options.command_line))
-        write_features(folder / FILE_NAME, found[-1])
+        write_record(folder / FILE_NAME, found[-1])
         pictures = write_feature_plots(found[-1], folder)
         if options.cam:
             from ltcls.analysis.cam import write_activation_maps

@@ -1,15 +1,12 @@
 """Learned sample weights on two ranks: those of one process that has both halves of the batch."""
 
-import os
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing
 from meta_toys import classifier, run, state
 from mmengine.optim import OptimWrapper
 from torch.testing import assert_close
+from two_ranks import on_two_ranks
 
 from ltcls.hooks import L2RWHook, MetaReweightHook, MetaWeightNetHook
 from ltcls.models import DistributedClassifier
@@ -46,27 +43,13 @@ def scene(name, rank=None):
     return found
 
 
-def work(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    os.environ.update(RANK=str(rank), WORLD_SIZE='2', LOCAL_RANK=str(rank))
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
-    torch.save({name: scene(name, rank) for name in METHODS}, f'{folder}/rank{rank}.pth')
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+def scenes(rank: int) -> dict:
+    return {name: scene(name, rank) for name in METHODS}
 
 
 @pytest.fixture(scope='module')
 def ranks(tmp_path_factory):
-    folder = str(tmp_path_factory.mktemp('ranks'))
-    here = str(Path(__file__).parent)
-    paths = os.environ.get('PYTHONPATH', '')
-    os.environ['PYTHONPATH'] = os.pathsep.join([here, str(Path(here).parents[1]), paths])
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    torch.multiprocessing.spawn(work, args=(folder,), nprocs=2)
-    os.environ['PYTHONPATH'] = paths
-    return [torch.load(f'{folder}/rank{rank}.pth') for rank in range(2)]
+    return on_two_ranks(scenes, tmp_path_factory.mktemp('ranks'))
 
 
 @pytest.mark.parametrize('name', METHODS)

@@ -1,16 +1,13 @@
 """Perturbed steps on two ranks: equal weights, one collective a step, the ascent, the noise."""
 
-import os
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing
 from mmengine import dist
 from mmengine.optim import OptimWrapper
 from perturbed_toys import FunctionModel, batch, classifier, objective, quadratic, rows, sgd, state
 from torch.testing import assert_close
+from two_ranks import on_two_ranks
 
 from ltcls.models import DistributedClassifier
 from ltcls.optim_wrappers import (CCSAM, GNM, SAM, GradientNormPenalty, ImbSAM, ModelPerturbation,
@@ -29,16 +26,6 @@ def partly_used(model, inputs, labels):
     """Squares of one weight that all ranks use and one that rank 1 alone uses."""
     used = [model.everywhere] + [model.once] * dist.get_rank()
     return sum((w ** 2).sum() for w in used)[None] * inputs[:, 0]
-
-
-def work(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    os.environ.update(RANK=str(rank), WORLD_SIZE='2', LOCAL_RANK=str(rank))
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
-    torch.save(scenes(rank), f'{folder}/rank{rank}.pth')
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
 
 
 def scenes(rank: int) -> dict:
@@ -95,15 +82,7 @@ def scenes(rank: int) -> dict:
 
 @pytest.fixture(scope='module')
 def ranks(tmp_path_factory):
-    folder = str(tmp_path_factory.mktemp('ranks'))
-    here = str(Path(__file__).parent)
-    paths = os.environ.get('PYTHONPATH', '')
-    os.environ['PYTHONPATH'] = os.pathsep.join([here, str(Path(here).parents[1]), paths])
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    torch.multiprocessing.spawn(work, args=(folder,), nprocs=2)
-    os.environ['PYTHONPATH'] = paths
-    return [torch.load(f'{folder}/rank{rank}.pth') for rank in range(2)]
+    return on_two_ranks(scenes, tmp_path_factory.mktemp('ranks'))
 
 
 @pytest.mark.parametrize(('name', 'expected'), [

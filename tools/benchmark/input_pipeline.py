@@ -12,7 +12,6 @@ script unless `--root` names a folder of class folders.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -25,7 +24,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from terminaltables import AsciiTable  # noqa: E402
-from timing import interleaved, ratio  # noqa: E402
+from timing import interleaved, ratio, write_result  # noqa: E402
 from torch.utils.data import DataLoader, Dataset, default_collate  # noqa: E402
 from torchvision import transforms  # noqa: E402
 
@@ -185,10 +184,7 @@ def main(arguments: list[str] | None = None) -> dict:
                   batch_size=options.batch_size, rounds=options.rounds, threads=options.threads,
                   hardware=describe_hardware(), versions=package_versions(), parts=parts)
     print(table(parts))
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + '\n')
-        print(f'written to {options.out}')
+    write_result(result, options.out)
     return result
 
 

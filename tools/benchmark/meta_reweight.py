@@ -17,7 +17,6 @@ and once in channels-last memory, with batch norm in training mode. The steps:
 import argparse
 import copy
 import itertools
-import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from mmengine.optim import OptimWrapper  # noqa: E402
-from timing import interleaved, milliseconds, peak_memory, ratio  # noqa: E402
+from timing import interleaved, milliseconds, peak_memory, ratio, write_result  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from ltcls.engine.device import keep_freed_memory  # noqa: E402
@@ -193,10 +192,7 @@ def main(arguments: list[str] | None = None) -> dict:
     for name, channels_last in (('contiguous', False), ('channels_last', True)):
         print(f'float32, {name}')
         result[name] = steps(options, device, channels_last)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + '\n')
-        print(f'written to {options.out}')
+    write_result(result, options.out)
     return result
 
 

@@ -17,7 +17,6 @@ form: a loop over parameters (GNM, SAM) or over classes (CC-SAM). Three parts:
 
 import argparse
 import copy
-import json
 import sys
 from pathlib import Path
 
@@ -26,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import torch  # noqa: E402
 from mmengine.optim import OptimWrapper  # noqa: E402
-from timing import interleaved, milliseconds, peak_memory, ratio  # noqa: E402
+from timing import interleaved, milliseconds, peak_memory, ratio, write_result  # noqa: E402
 from torch import nn  # noqa: E402
 
 from ltcls.engine.device import keep_freed_memory  # noqa: E402
@@ -266,10 +265,7 @@ def main(arguments: list[str] | None = None) -> dict:
         title, function = parts[name]
         print(title)
         result[name] = function(options, device)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + '\n')
-        print(f'written to {options.out}')
+    write_result(result, options.out)
     return result
 
 

@@ -15,7 +15,6 @@ On a GPU `--compile` and `--cuda-graphs` switch both on for the engine; the bare
 
 import argparse
 import io
-import json
 import sys
 import tempfile
 from contextlib import redirect_stdout
@@ -27,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from terminaltables import AsciiTable  # noqa: E402
-from timing import interleaved, milliseconds, peak_memory, ratio  # noqa: E402
+from timing import interleaved, milliseconds, peak_memory, ratio, write_result  # noqa: E402
 
 from ltcls.engine.prepare import Options, load_config  # noqa: E402
 from ltcls.engine.stage import build_runner, give_data  # noqa: E402
@@ -202,10 +201,7 @@ def main(arguments: list[str] | None = None) -> dict:
                   iterations=options.iterations, rounds=options.rounds, threads=options.threads,
                   hardware=describe_hardware(), versions=package_versions(), parts=parts)
     print(table(result))
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + '\n')
-        print(f'written to {options.out}')
+    write_result(result, options.out)
     return result
 
 

@@ -17,7 +17,6 @@ is ViT-B/16 at 224x224, batches of 128, in bfloat16, meant for a GPU. Small size
 
 import argparse
 import copy
-import json
 import sys
 from pathlib import Path
 
@@ -25,7 +24,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
-from timing import interleaved, milliseconds, peak_memory, ratio  # noqa: E402
+from timing import interleaved, milliseconds, peak_memory, ratio, write_result  # noqa: E402
 from torch import nn  # noqa: E402
 
 from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
@@ -139,10 +138,7 @@ def main(arguments: list[str] | None = None) -> dict:
             peak_mib=round(peak_memory(step), 1))
         print(f"{name:6} {found['ms']:9.2f} ms   {found['images_per_second']:8.1f} images/s   "
               f"ratio {middle:.3f} ({low:.3f} to {high:.3f})   peak {found['peak_mib']:.0f} MiB")
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + '\n')
-        print(f'written to {options.out}')
+    write_result(result, options.out)
     return result
 
 

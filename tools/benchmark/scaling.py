@@ -13,7 +13,6 @@ One thread. The picture is written beside the JSON.
 """
 
 import argparse
-import json
 import multiprocessing
 import statistics
 import sys
@@ -27,10 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from mmengine.dataset import DefaultSampler  # noqa: E402
-from mmengine.optim import OptimWrapper  # noqa: E402
 from optim_wrappers import FeatureTable, sgd  # noqa: E402
 from terminaltables import AsciiTable  # noqa: E402
-from timing import interleaved, milliseconds, peak_memory, ratio  # noqa: E402
+from timing import interleaved, milliseconds, peak_memory, ratio, write_result  # noqa: E402
 
 from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
 from ltcls.longtail import exponential_counts  # noqa: E402
@@ -241,11 +239,10 @@ def main(arguments: list[str] | None = None) -> dict:
         classes=[scale_steps(classes, 128, options.rounds) for classes in options.classes],
         batch=[scale_steps(1000, size, options.rounds) for size in options.batches])
     print(table(result))
+    write_result(result, options.out)
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + '\n')
         draw(result, options.out.with_suffix('.png'))
-        print(f"written to {options.out} and {options.out.with_suffix('.png')}")
+        print(f"drawn in {options.out.with_suffix('.png')}")
     return result
 
 

@@ -8,7 +8,6 @@ round after round, after one round that fills the file cache.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -18,8 +17,10 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from terminaltables import AsciiTable  # noqa: E402
+from timing import write_result  # noqa: E402
 
 from ltcls.engine.configs import find_config  # noqa: E402
 from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
@@ -79,10 +80,7 @@ def main(arguments: list[str] | None = None) -> dict:
     print(AsciiTable([('until', 'median s', 'lowest', 'highest'), *(
         (name, result['median'][name], min(found), max(found))
         for name, found in times.items())]).table)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + '\n')
-        print(f'written to {options.out}')
+    write_result(result, options.out)
     return result
 
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import json
 import re
 import statistics
 import time
@@ -68,6 +69,14 @@ def peak_memory(function: Callable[[], None]) -> float:
     before = _kilobytes('VmRSS')
     function()
     return (_kilobytes('VmHWM') - before) / 2 ** 10
+
+
+def write_result(result: dict, path: Path | None) -> None:
+    """Write the figures as JSON and say where, if a file is wanted."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=1) + '\n')
+        print(f'written to {path}')
 
 
 def _kilobytes(name: str) -> int:

@@ -1,49 +1,10 @@
 # Places-LT, cut out of Places365 by its public lists (Liu et al., CVPR 2019).
+_base_ = './photographs.py'
+
 data_preprocessor = dict(
     type='BatchPreprocessor',
     num_classes=365,
     mean=[0.485, 0.456, 0.406],
     std=[0.229, 0.224, 0.225])
-train_dataloader = dict(
-    batch_size=512,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type='InstanceBalancedSampler'),
-    dataset=dict(
-        type='PlacesLT',
-        root='data/places',
-        split='train',
-        backend='pil',
-        pipeline=[
-            dict(type='RandomResizedCrop', size=224),
-            dict(type='RandomHorizontalFlip'),
-        ]))
-val_dataloader = dict(
-    batch_size=256,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='PlacesLT',
-        root='data/places',
-        split='val',
-        backend='pil',
-        pipeline=[
-            dict(type='Resize', size=256),
-            dict(type='CenterCrop', size=224),
-        ]))
-val_evaluator = dict(type='ShotAccuracy')
-test_dataloader = dict(
-    batch_size=256,
-    num_workers=8,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='PlacesLT',
-        root='data/places',
-        split='test',
-        backend='pil',
-        pipeline=[
-            dict(type='Resize', size=256),
-            dict(type='CenterCrop', size=224),
-        ]))
-test_evaluator = val_evaluator
+train_dataloader = dict(dataset=dict(type='PlacesLT', root='data/places'))
+val_dataloader = test_dataloader = dict(dataset=dict(type='PlacesLT', root='data/places'))
