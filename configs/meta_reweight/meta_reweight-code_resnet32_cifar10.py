@@ -9,4 +9,5 @@ custom_hooks = [
         tau=0.01,
         beta=0.9999,
         virtual_lr=[[0, 0.1], [160, 1e-3], [180, 1e-5]],
-        dev_batch_size=100)]
+        dev_batch_size=100,
+        recompute=['backbone.layer1'])]

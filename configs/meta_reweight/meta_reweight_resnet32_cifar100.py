@@ -7,4 +7,10 @@ _base_ = [
 
 # Jamal et al., CVPR 2020: 160 plain epochs, then class weights and a learned part for each sample.
 custom_hooks = [
-    dict(type='MetaReweightHook', begin=160, tau=0.01, beta=0.9999, dev_batch_size=100)]
+    dict(
+        type='MetaReweightHook',
+        begin=160,
+        tau=0.01,
+        beta=0.9999,
+        dev_batch_size=100,
+        recompute=['backbone.layer1'])]

@@ -3,6 +3,7 @@
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD, Optimizer
+
+from .recompute import recomputed
 
 
 @dataclass(frozen=True)
@@ -88,14 +91,17 @@ class MetaGradient:
         batch_norm: 'batch' statistics, or the 'running' ones.
         precision: 'float32', or 'model' for the model's own.
         shared: `losses` may be handed on to the real step: that pass moves the buffers.
+        recompute: submodules that keep no activations of the development batch.
     """
 
     def __init__(self, model: nn.Module, batch: dict, dev_batch: dict | None,
                  optimizer: Optimizer, step: VirtualStep = VirtualStep(), dev_loss: str = 'ce',
-                 batch_norm: str = 'batch', precision: str = 'float32', shared: bool = False):
+                 batch_norm: str = 'batch', precision: str = 'float32', shared: bool = False,
+                 recompute: Sequence[str] = ()):
         self.model, self.batch, self.dev_batch = model, batch, dev_batch
         self.optimizer, self.step, self.dev_loss = optimizer, step, dev_loss
         self.batch_norm, self.precision, self.shared = batch_norm, precision, shared
+        self.recompute = recompute
         moving = {id(p) for group in optimizer.param_groups for p in group['params']}
         self.params = {name: p for name, p in model.named_parameters()
                        if p.requires_grad and id(p) in moving}
@@ -150,7 +156,7 @@ class MetaGradient:
         """grad L_D at these weights, the mean over ranks."""
         leaves = [weight.requires_grad_() for weight in weights]
         values = dict(zip(self.params, leaves))
-        with self._context():
+        with self._context(), recomputed(self.model, self.recompute):
             if self.dev_loss == 'same':
                 loss = self._per_sample(self._call(values, self.dev_batch, 'loss')).mean()
             else:

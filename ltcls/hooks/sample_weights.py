@@ -3,6 +3,7 @@
 import inspect
 import json
 from pathlib import Path
+from typing import Sequence
 
 import torch
 from mmengine.dist import is_main_process
@@ -41,6 +42,8 @@ class SampleWeightHook(Hook):
         precision: of the hook's passes: 'float32', or 'model' for `model.precision`.
         share_forward: whether the step may use the hook's losses. False makes one more forward
             pass, and keeps no activations while the development batch has its turn.
+        recompute: names of the model's submodules that keep no activations of the development
+            batch; its backward pass runs them once more.
         log_interval: iterations.
 
     Raises:
@@ -51,7 +54,8 @@ class SampleWeightHook(Hook):
     def __init__(self, begin: int = 0, dev_batch_size: int = 100, dev_loss: str = 'ce',
                  dev_augment: bool = True, dev_from_train: int | None = None,
                  batch_norm: str = 'batch', precision: str = 'float32',
-                 share_forward: bool = True, log_interval: int = 50):
+                 share_forward: bool = True, recompute: Sequence[str] = (),
+                 log_interval: int = 50):
         self._check('begin', begin, begin >= 0, 'an epoch, counted from 0')
         self._check('dev_batch_size', dev_batch_size, dev_batch_size >= 1, 'at least 1')
         self._check('dev_loss', dev_loss, dev_loss in ('ce', 'same'), "'ce' or 'same'")
@@ -65,7 +69,7 @@ class SampleWeightHook(Hook):
         self.begin, self.dev_batch_size = begin, dev_batch_size
         self.dev_loss, self.dev_augment, self.dev_from_train = dev_loss, dev_augment, dev_from_train
         self.batch_norm, self.precision, self.log_interval = batch_norm, precision, log_interval
-        self.share_forward = share_forward
+        self.share_forward, self.recompute = share_forward, tuple(recompute)
         self.dev: DevBatches | None = None
         self._batches = None
         self._sums: dict[str, Tensor] = {}
@@ -137,7 +141,7 @@ class SampleWeightHook(Hook):
             model, batch, dev_batch, runner.optim_wrapper.optimizer,
             step=self.virtual_step(runner.epoch), dev_loss=self.dev_loss,
             batch_norm=self.batch_norm, precision=self.precision,
-            shared=self._can_share(model, runner.optim_wrapper))
+            shared=self._can_share(model, runner.optim_wrapper), recompute=self.recompute)
         weights, found = self.sample_weights(problem)
         data_batch['prepared'] = dict(batch, weights=weights)
         if problem.handed_on is not None:
@@ -163,6 +167,12 @@ class SampleWeightHook(Hook):
         if getattr(model, 'captured', False):
             raise ValueError(f'{name} differentiates forward, which a compiled backbone cannot: '
                              'set model.compile and model.cuda_graphs to False.')
+        parts = [part for part, _ in model.named_modules() if part]
+        for part in self.recompute:
+            if part not in parts:
+                near = ', '.join(found for found in parts if found.count('.') < 2)
+                raise ValueError(f"{name} got recompute='{part}', a part that the model does not "
+                                 f'have; it has {near}, and what these hold.')
         if self.precision == 'model' and model.dtype == torch.float16:
             raise ValueError(f"{name} got precision='model', but in float16 its small products "
                              "vanish: use precision='float32'.")

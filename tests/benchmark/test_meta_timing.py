@@ -37,13 +37,13 @@ def test_every_step_is_timed_in_both_memory_formats(tool, tmp_path, capsys):
     assert capsys.readouterr().out.count('at most') == 2 * len(tool.LIMITS)
 
 
-def test_the_three_forms_lead_to_the_same_weights(tool):
+def test_all_forms_lead_to_the_same_weights(tool):
     options = tool.parse(['--batch-size', '8', '--depth', '8', '--size', '8'])
     torch.manual_seed(0)
     base = tool.classifier(options, channels_last=False)
     batch, dev = (tool.images(options, torch.arange(8) % 10) for _ in range(2))
     found = []
-    for name in ('meta', 'apart', 'double'):
+    for name in ('meta', 'once', 'apart', 'double'):
         model = copy.deepcopy(base)
         hook = copy.deepcopy(tool.HOOKS[name])
         hook.tau = 100.0

@@ -9,6 +9,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from ltcls.hooks.meta_gradient import MetaGradient, VirtualStep, check_virtual_optimizer
+from ltcls.hooks.recompute import recomputed
 
 
 def sgd(model, lr=0.1, **options):
@@ -83,6 +84,50 @@ def test_it_is_what_double_backward_gives_through_batch_norm_in_training_mode(re
                         VirtualStep(reduction)).gradient(weights)
     assert slow.abs().max() > 1e-4
     assert_close(fast, slow, atol=0, rtol=1e-8)
+
+
+def test_recomputed_activations_change_nothing_but_the_number_of_convolutions(monkeypatch):
+    batch, dev, own = images(12, seed=1), images(9, seed=2), F.conv2d
+    weights = torch.linspace(0.2, 2.0, 12, dtype=torch.float64)
+    found, channels = [], []
+    monkeypatch.setattr(F, 'conv2d', lambda x, *options: channels.append(x.shape[1])
+                        or own(x, *options))
+    for parts in ((), ('network.conv2', 'network.bn2'), ('network',)):
+        model = convolutional(dropout=0.4)
+        before = state(model)
+        torch.manual_seed(3)
+        channels.clear()
+        problem = MetaGradient(model, batch, dev, sgd(model, lr=0.05), recompute=parts)
+        # The losses, the development batch, the slopes; and the development batch once more.
+        found.append((problem.gradient(weights), (channels.count(2), channels.count(4))))
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert [passes for _, passes in found] == [(3, 3), (3, 4), (4, 4)]
+    assert torch.equal(found[1][0], found[0][0]) and torch.equal(found[2][0], found[0][0])
+
+
+def test_recomputed_parts_move_their_buffers_once():
+    model, plain, dev = convolutional(), convolutional(), images(9, seed=2)
+    with recomputed(model, ['network']):
+        losses = model(**dev, mode='loss')['loss']
+        first = torch.autograd.grad(losses.sum(), list(model.parameters()), retain_graph=True)
+        again = torch.autograd.grad(losses.sum(), list(model.parameters()))
+    expected = torch.autograd.grad(plain(**dev, mode='loss')['loss'].sum(),
+                                   list(plain.parameters()))
+    assert_close(first, expected, atol=0, rtol=0)
+    assert_close(again, expected, atol=0, rtol=0)
+    assert all(torch.equal(value, plain.state_dict()[name])
+               for name, value in model.state_dict().items())
+
+
+def test_recomputed_parts_get_their_own_forward_back_when_the_pass_fails():
+    model = convolutional()
+    network, own = model.network, model.network.forward
+    network.forward = own
+    with pytest.raises(RuntimeError, match='stopped'):
+        with recomputed(model, ['network', 'network.conv1']):
+            assert network.forward is not own
+            raise RuntimeError('stopped')
+    assert network.forward is own and 'forward' not in vars(network.conv1)
 
 
 def test_it_is_the_slope_that_finite_differences_find():

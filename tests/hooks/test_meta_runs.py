@@ -1,6 +1,7 @@
 """Learned sample weights in whole runs: begin, log, resuming; and development batches."""
 
 import json
+from collections import OrderedDict
 from types import SimpleNamespace
 
 import pytest
@@ -205,6 +206,14 @@ def test_models_that_cannot_be_differentiated_forward_are_refused(change, messag
         setattr(model, name, value)
     with pytest.raises(ValueError, match=message):
         L2RWHook(precision='model').before_train(runner_of(tmp_path, model))
+
+
+def test_a_part_to_recompute_that_the_model_lacks_is_refused(tmp_path):
+    model = nn.Sequential(OrderedDict(backbone=nn.Sequential(OrderedDict(layer1=nn.Linear(2, 2)))))
+    model.captured, model.dtype = False, None
+    message = "recompute='layer1', a part that the model does not have; it has backbone, backbone.l"
+    with pytest.raises(ValueError, match=message):
+        L2RWHook(recompute=['layer1']).before_train(runner_of(tmp_path, model))
 
 
 @pytest.mark.parametrize('hook', [MetaReweightHook(begin=30), MetaWeightNetHook(begin=30)])

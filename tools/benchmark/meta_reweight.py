@@ -6,8 +6,10 @@ result is the median of the rounds with its quartiles. Everything is in float32,
 and once in channels-last memory, with batch norm in training mode. The steps:
 
 - plain: forward, backward, update;
-- meta: with sample weights w_y + eps, the pass at the weights shared with the real step;
-- apart: the same with a pass of its own for the real step;
+- meta: with sample weights w_y + eps, the pass at the weights shared with the real step, and the
+  first group of blocks run twice for the development batch, as in the configs;
+- once: the same without `recompute`, all activations kept;
+- apart: with a pass of its own for the real step;
 - double: the derivative by differentiating through the virtual step, as public code has it;
 - l2rw: learned from weights of zero, where the virtual step stays where it is.
 
@@ -69,9 +71,9 @@ def double_backward(problem: MetaGradient, weights: Tensor) -> Tensor:
     return torch.autograd.grad(F.cross_entropy(logits, problem.dev_batch['labels']), weights)[0]
 
 
-# Meta-reweighting as it is by default, and with `share_forward=False`.
 HOOKS = dict(
-    plain=None, meta=MetaReweightHook(begin=0),
+    plain=None, meta=MetaReweightHook(begin=0, recompute=['backbone.layer1']),
+    once=MetaReweightHook(begin=0),
     apart=MetaReweightHook(begin=0, share_forward=False),
     double=DoubleBackwardHook(begin=0, share_forward=False), l2rw=L2RWHook(begin=0))
 
