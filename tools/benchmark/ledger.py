@@ -1,11 +1,12 @@
 """The ledger of published and measured numbers: filled from records, printed as a page, checked.
 
     python tools/benchmark/ledger.py            # fill the ledger, write docs/results.md
-    python tools/benchmark/ledger.py --check    # write nothing; fail when either is out of date
+    python tools/benchmark/ledger.py --check    # write nothing; fail when any is out of date
 
 A row of docs/results/ledger.json is one published number and the run that answers it. What a paper
 says is written there by hand and nowhere else. What was measured (the keys of DERIVED) is worked
-out here, from the evaluation records below docs/results/records, and from nothing else.
+out here, from the evaluation records below docs/results/records, and from nothing else. So are the
+measured numbers of the method pages, configs/*/README.md.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from typing import Iterable, NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 
+import method_pages  # noqa: E402
 from ledger_page import page  # noqa: E402
 
 from ltcls.engine.configs import config_names  # noqa: E402
@@ -283,16 +285,34 @@ def faults(rows: list[dict], runs: list[Run], data: dict,
 
 def refresh() -> list[str]:
     """Fill the ledger from the records and write the page; returns the remarks."""
-    rows, remarks = fill(read_ledger(), read_runs(), read_data())
+    runs = read_runs()
+    rows, remarks = fill(read_ledger(), runs, read_data())
     LEDGER.write_text(to_text(rows), encoding='utf-8')
     PAGE.write_text(page(rows), encoding='utf-8')
+    for path, text in filled_pages(runs).items():
+        path.write_text(text, encoding='utf-8')
     return remarks
+
+
+def filled_pages(runs: list[Run]) -> dict[Path, str]:
+    """The method pages with their measured numbers, from runs of unchanged configs."""
+    configs = config_names()
+    alone = [run for run in runs if Path(run.path).parent.parent == Path('docs/results/records')]
+    used = [run for run in alone if run.record['name'] in configs
+            and departure(run.record, configs) is None]
+    return {path: method_pages.filled(path.read_text(encoding='utf-8'), used, configs,
+                                      '../../docs')
+            for path in sorted((ROOT / 'configs').glob('*/README.md'))}
 
 
 def check() -> list[str]:
     """What is out of date in the committed ledger and page, or contradicts the records."""
     rows = read_ledger()
-    found = faults(rows, read_runs(), read_data())
+    runs = read_runs()
+    found = faults(rows, runs, read_data())
+    found += [f'{path.relative_to(ROOT)} is out of date'
+              for path, text in filled_pages(runs).items()
+              if path.read_text(encoding='utf-8') != text]
     if not PAGE.is_file() or PAGE.read_text(encoding='utf-8') != page(rows):
         found.append(f'{PAGE.relative_to(ROOT)} is out of date')
     return found

@@ -1,0 +1,3 @@
+_base_ = './ce_resnet32_cifar10-short.py'
+
+model = dict(precision=None)

@@ -1,0 +1,106 @@
+"""The measured numbers in the tables of the method pages, configs/*/README.md, from records.
+
+Three kinds of cells hold what was measured; everything else on a page is written by hand:
+
+- the row "`gcl`, ours" under a column that names the rest of a config (`cifar10`, `digits`,
+  `resnet50_imagenet`), or a group of classes (many, medium, few, all);
+- the row "ours" under a row that names a method in each column, on CIFAR-10;
+- the column "ours" in a row that names its config.
+"""
+
+import re
+import statistics
+from pathlib import Path
+from typing import Iterable
+
+GROUPS = ('many', 'medium', 'few', 'all')
+OURS = re.compile(r'`([^`]+)`, ours(?: \(.*\))?')
+NAMED = re.compile(r'`([^`]+)`')
+
+
+def filled(text: str, runs: Iterable, configs: Iterable[str], links: str) -> str:
+    """A page with the measured cells of its tables written anew.
+
+    Args:
+        runs: each with its `path` below the repository and its `record`; those in a folder of
+            their own below docs/results/records are looked up by the names in the records.
+        configs: all names.
+        links: where docs lies, seen from the page.
+    """
+    studies = _by_config(runs)
+    lines = text.split('\n')
+    header, above = None, None
+    for number, line in enumerate(lines):
+        if not line.startswith('|'):
+            header = above = None
+            continue
+        cells = [cell.strip() for cell in line.strip('|').split('|')]
+        if header is None:
+            header = cells
+        changed = line.strip('|').split('|')
+        for column, config, parts in _measured(header, above, cells, set(configs)):
+            changed[column] = f' {_value(studies.get(config), parts, links)} '
+        lines[number] = f"|{'|'.join(changed)}|"
+        above = cells
+    return '\n'.join(lines)
+
+
+def _measured(header: list[str], above: list[str] | None, cells: list[str], configs: set[str]):
+    """Column, config and groups ('all' for the overall accuracy) of the measured cells of a row."""
+    label = OURS.fullmatch(cells[0])
+    for column in range(1, len(cells)):
+        config, parts = None, ['all']
+        if label and header[column] in GROUPS:
+            config, parts = _config(label[1], '', configs), [header[column]]
+        elif label:
+            config = _config(label[1], header[column], configs)
+        elif cells[0] == 'ours' and above and NAMED.fullmatch(above[column]):
+            config = _config(above[column].strip('`'), 'cifar10', configs)
+        elif header[column] == 'ours':
+            named = [_config(name[1], header[place].strip('`'), configs)
+                     for place, cell in enumerate(cells) if (name := NAMED.fullmatch(cell))]
+            config = next(filter(None, named), None)
+            if any(cell.count(',') == 3 for cell in cells):      # published by groups
+                parts = list(GROUPS)
+        if config:
+            yield column, config, parts
+
+
+def _config(method: str, ending: str, configs: set[str]) -> str | None:
+    names = (f'{method}_{ending}', f'{method}_resnet32_{ending}', f'{method}_resnet20_{ending}',
+             f'{method}_vit_{ending}', method)
+    return next((name for name in names if name in configs), None)
+
+
+def _by_config(runs: Iterable) -> dict[str, tuple[str, list[dict]]]:
+    """Of each config the study with the most seeds, of several the latest; and its records."""
+    found = {}
+    for run in runs:
+        study = Path(run.path).parent.name
+        found.setdefault(run.record['name'], {}).setdefault(study, []).append(run.record)
+
+    def weight(item):
+        return len(item[1]), max(record['date'] for record in item[1])
+
+    return {config: max(studies.items(), key=weight) for config, studies in found.items()}
+
+
+def _value(found: tuple[str, list[dict]] | None, parts: list[str], links: str) -> str:
+    if found is None:
+        return ''
+    study, records = found
+    numbers = [[_accuracy(record, part) for record in records] for part in parts]
+    text = ', '.join('-' if None in values else _mean(values) for values in numbers)
+    page = 'results.md' if study == 'reproduce' else f'results/{study}.md'
+    return f'[{text}]({links}/{page})'
+
+
+def _accuracy(record: dict, part: str) -> float | None:
+    if part == 'all':
+        return record['overall']['accuracy']
+    return record['groups'].get(part, {}).get('accuracy')
+
+
+def _mean(values: list[float]) -> str:
+    mean = f'{statistics.fmean(values):.2f}'
+    return f'{mean} ± {statistics.stdev(values):.2f}' if len(values) > 1 else mean
