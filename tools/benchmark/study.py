@@ -26,7 +26,7 @@ from ltcls.hooks.sample_weights import WEIGHTS_LOG  # noqa: E402
 RESULTS = ROOT / 'docs' / 'results'
 IMAGES = ('Images: all of CIFAR-10, encoded anew as JPEG of quality 75, colours at half the '
           'resolution: not the pixels of the original release.')
-# `shows` is the reading of the table; a row: config, what it is called, the number beside it
+# `shows` is the reading of the table; a row: config, what it is called, the number `beside` it
 STUDIES = {
     'cifar10-short': dict(
         title='CIFAR-10-LT, factor 100, ResNet-32, 30 epochs',
@@ -86,6 +86,21 @@ STUDIES = {
             ('cc_sam-radius1e-2_resnet32_cifar10-short', 'the same, radius x 0.01', None),
             ('cc_sam-radius1e-3_resnet32_cifar10-short', 'the same, radius x 0.001', None),
             ('cc_sam-adv_resnet32_cifar10-short', 'CC-SAM', 83.92),
+        ]),
+    'cifar10-sensitivity': dict(
+        title='What the short runs depend on: the images of the tail, their quality, the precision',
+        about='CE and stage 1 of GCL of [cifar10-short](cifar10-short.md) with one thing changed: '
+              'other images in the tail (the next seed of the same rule), all images encoded once '
+              'more at quality 50 (`tools/benchmark/reencode.py`), or float32. '
+              f'{IMAGES} The result is that of the last epoch.',
+        rows=[
+            ('ce_resnet32_cifar10-short', 'CE', None),
+            ('ce-subset1_resnet32_cifar10-short', 'other images in the tail', None),
+            ('ce-q50_resnet32_cifar10-short', 'images of quality 50', None),
+            ('ce-float32_resnet32_cifar10-short', 'float32', None),
+            ('gcl_resnet32_cifar10-short', 'GCL, stage 1', None),
+            ('gcl-subset1_resnet32_cifar10-short', 'other images in the tail', None),
+            ('gcl-q50_resnet32_cifar10-short', 'images of quality 50', None),
         ]),
     'cifar10-meta': dict(
         title='Learned sample weights on CIFAR-10-LT, factor 100, ResNet-32, 30 epochs',
@@ -203,7 +218,8 @@ def spread(values: list[float | None]) -> str:
 def page(study: str, results: Path = RESULTS) -> str:
     """The page as Markdown, from the records below `results`."""
     spec = STUDIES[study]
-    head = ['method', 'config', 'overall', 'each seed', spec['beside'], 'many', 'medium', 'few',
+    head = ['method', 'config', 'overall', 'each seed',
+            *([spec['beside']] if 'beside' in spec else []), 'many', 'medium', 'few',
             'two rarest', 'ECE', 'best epoch', 'training, min']
     if spec.get('seconds'):
         head.append('s an epoch')
@@ -223,7 +239,7 @@ def page(study: str, results: Path = RESULTS) -> str:
         lines.append('| ' + ' | '.join([
             label, f'`{config}`', spread([r['overall']['accuracy'] for r in records]),
             ', '.join(f"{r['overall']['accuracy']:.2f}" for r in records),
-            '' if beside is None else f'{beside:.2f}',
+            *(['' if beside is None else f'{beside:.2f}'] if 'beside' in spec else []),
             group('many'), group('medium'), group('few'),
             spread([r['rarest']['accuracy'] for r in records]),
             spread([r['calibration']['overall']['ece'] for r in records]),
