@@ -50,3 +50,25 @@ def test_the_size_of_learned_weights_stands_below_the_table(monkeypatch, tmp_pat
     (folder / 'l2rw_resnet32_cifar10-short_seed0.weights.jsonl').write_text('{"weight": 1.0}\n')
     rows = [line for line in study.learned_part('cifar10-meta') if ', seed' in line]
     assert rows == ['| Meta-reweighting, CE, seed 1 | 8.0e-03 | 4.0e-03 | 2.0e-03 | 1.00 |']
+
+
+def test_a_study_without_numbers_beside_it_has_no_column_for_them(tmp_path):
+    lines = study.page('cifar10-sensitivity', tmp_path).splitlines()
+    head = next(line for line in lines if line.startswith('| method |'))
+    row = next(line for line in lines if line.startswith('| CE |'))
+    assert '| each seed | many |' in head and row.count('|') == head.count('|')
+
+
+def test_run_trains_each_row_with_each_seed(monkeypatch):
+    trained = []
+
+    def train(config, options):
+        trained.append((config, options.work_dir, options.seed, options.resume, options.command))
+
+    monkeypatch.setattr(study.recipe, 'run', train)
+    rows = [('ce_resnet20_digits', 'CE', None), ('gcl_resnet20_digits', 'GCL', None)]
+    monkeypatch.setitem(study.STUDIES, 'digits', dict(study.STUDIES['digits'], rows=rows))
+    folders = study.run('digits', [0, 2], 'the command')
+    assert folders == [study.WORK / 'digits' / 'seed0', study.WORK / 'digits' / 'seed2']
+    assert trained == [(config, folder / config, seed, True, 'the command')
+                       for seed, folder in zip([0, 2], folders) for config, _, _ in rows]
