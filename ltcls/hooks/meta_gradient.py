@@ -125,7 +125,8 @@ class MetaGradient:
         if self._losses is None:
             self._draws = _random_state(self.batch['inputs'].device)
             if self.shared:
-                found = self.model(**self.batch, mode='loss')
+                inputs = _fast_layout(self.batch['inputs'])
+                found = self.model(**dict(self.batch, inputs=inputs), mode='loss')
             else:
                 with self._context():
                     found = self._call({}, self.batch, 'loss')

@@ -134,16 +134,32 @@ def difference(model: nn.Module, batch: dict, dev: dict) -> float:
     return float((problem.gradient(weights) - slow).norm() / slow.norm())
 
 
-def steps(options, device, channels_last: bool) -> dict:
-    """Times and memory of every step in one memory format."""
+def problem(options, device, channels_last: bool) -> tuple[nn.Module, dict, dict]:
+    """A network in one memory format, a long-tailed batch and a balanced one."""
     base = classifier(options, channels_last).to(device)
     shares = torch.tensor(exponential_counts(500, options.classes, 100), dtype=torch.float64)
     batch = images(options, torch.multinomial(shares, options.batch_size, replacement=True))
-    dev = images(options, torch.arange(options.batch_size) % options.classes)
-    functions = {name: stepper(copy.deepcopy(base), copy.deepcopy(hook), batch, dev,
-                               options.iterations) for name, hook in HOOKS.items()}
-    times = interleaved(functions, options.rounds)
-    memory = {name: peak_memory(function) for name, function in functions.items()}
+    return base, batch, images(options, torch.arange(options.batch_size) % options.classes)
+
+
+def steppers(options, base: nn.Module, batch: dict, dev: dict) -> dict:
+    """Every step, on a copy of the network each."""
+    return {name: stepper(copy.deepcopy(base), copy.deepcopy(hook), batch, dev, options.iterations)
+            for name, hook in HOOKS.items()}
+
+
+def peaks(options, *given) -> dict[str, float]:
+    """Peak memory of every step in MiB, of the second: the first makes the momentum buffers."""
+    found = {}
+    for name, function in steppers(options, *given).items():
+        function()
+        found[name] = peak_memory(function)
+    return found
+
+
+def steps(options, memory: dict[str, float], base: nn.Module, batch: dict, dev: dict) -> dict:
+    """Times of every step in one memory format, beside its memory."""
+    times = interleaved(steppers(options, base, batch, dev), options.rounds)
     found = {}
     for name, blocks in times.items():
         entry = dict(ms=round(milliseconds(blocks, options.iterations), 3),
@@ -184,16 +200,19 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> dict:
     options = parse(arguments)
     torch.set_num_threads(options.threads)
-    keep_freed_memory()
     torch.manual_seed(0)
     load_forward_rules()
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     result = dict(depth=options.depth, batch_size=options.batch_size, classes=options.classes,
                   rounds=options.rounds, iterations=options.iterations, threads=options.threads,
                   limits=LIMITS, hardware=describe_hardware(), versions=package_versions())
-    for name, channels_last in (('contiguous', False), ('channels_last', True)):
+    given = {name: problem(options, device, name == 'channels_last')
+             for name in ('contiguous', 'channels_last')}
+    memory = {name: peaks(options, *given[name]) for name in given}
+    keep_freed_memory()
+    for name in given:
         print(f'float32, {name}')
-        result[name] = steps(options, device, channels_last)
+        result[name] = steps(options, memory[name], *given[name])
     write_result(result, options.out)
     return result
 

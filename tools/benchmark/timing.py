@@ -11,6 +11,8 @@ from typing import Callable
 
 import torch
 
+M_MMAP_THRESHOLD = -3      # of glibc's malloc.h
+
 
 def timed(function: Callable[[], None]) -> tuple[float, float]:
     """Seconds on the wall and seconds of this process's processor time."""
@@ -52,7 +54,8 @@ def peak_memory(function: Callable[[], None]) -> float:
     """MiB that a call needs at its peak above what is in use before it.
 
     On a GPU from the allocator. On Linux from the kernel's high-water mark of resident memory, set
-    back before the call, after free memory of the allocator was handed back.
+    back before the call. glibc then hands every block of 64 KiB and more back at once, so that no
+    holes between blocks count; this works only before `keep_freed_memory`, which leaves a heap.
 
     Raises:
         OSError: another system without a GPU.
@@ -64,7 +67,9 @@ def peak_memory(function: Callable[[], None]) -> float:
         function()
         return (torch.cuda.max_memory_allocated() - before) / 2 ** 20
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_MMAP_THRESHOLD, 64 * 2 ** 10)
+    libc.malloc_trim(0)
     Path('/proc/self/clear_refs').write_text('5')
     before = _kilobytes('VmRSS')
     function()
