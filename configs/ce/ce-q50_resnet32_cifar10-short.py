@@ -1,6 +1,8 @@
-_base_ = './ce_resnet32_cifar10-short.py'
+_base_ = [
+    '../_base_/datasets/cifar10_lt_q50.py',
+    '../_base_/models/resnet32.py',
+    '../_base_/schedules/short_30e.py',
+    '../_base_/default_runtime.py',
+]
 
-# The images encoded once more: tools/benchmark/reencode.py data/cifar10 data/cifar10-q50.
-train_dataloader = dict(dataset=dict(root='data/cifar10-q50'))
-val_dataloader = dict(dataset=dict(root='data/cifar10-q50'))
-test_dataloader = val_dataloader
+model = dict(precision='bfloat16', channels_last=True)

@@ -1,6 +1,5 @@
-_base_ = './gcl_resnet32_cifar10-short.py'
+_base_ = '../ce/ce-q50_resnet32_cifar10-short.py'
 
-# The images encoded once more: tools/benchmark/reencode.py data/cifar10 data/cifar10-q50.
-train_dataloader = dict(dataset=dict(root='data/cifar10-q50'))
-val_dataloader = dict(dataset=dict(root='data/cifar10-q50'))
-test_dataloader = val_dataloader
+model = dict(
+    head=dict(type='CosineHead', scale=30),
+    loss=dict(type='GCLLoss', cloud_size=0.5))
