@@ -168,10 +168,13 @@ def test_a_shared_pass_moves_the_statistics_once_and_can_still_be_descended():
     problem = MetaGradient(model, batch, images(9, seed=2), sgd(model), shared=True)
     problem.gradient(weights)
     (weights * problem.handed_on).mean().backward()
+    # The shared pass runs in this memory layout, in which rounding is its own.
+    batch['inputs'] = batch['inputs'].contiguous(memory_format=torch.channels_last)
     plain(**batch, mode='loss', weights=weights)['loss'].mean().backward()
     for (name, parameter), expected in zip(model.named_parameters(), plain.parameters()):
         assert_close(parameter.grad, expected.grad, msg=name)
-    assert_close(model.state_dict(), plain.state_dict())
+    assert all(torch.equal(value, plain.state_dict()[name])
+               for name, value in model.state_dict().items())
     assert int(model.network.bn1.num_batches_tracked) == 1
 
 

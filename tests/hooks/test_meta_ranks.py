@@ -1,6 +1,5 @@
 """Learned sample weights on two ranks: those of one process that has both halves of the batch."""
 
-
 import pytest
 import torch
 from meta_toys import classifier, run, state

@@ -1,6 +1,5 @@
 """Perturbed steps on two ranks: equal weights, one collective a step, the ascent, the noise."""
 
-
 import pytest
 import torch
 from mmengine import dist

@@ -113,7 +113,8 @@ STUDIES = {
               'other and with `tau0`, the control, but not with the rest. L2RW gives most of a '
               "batch no weight in the end. The paper's radius of CC-SAM keeps the network from "
               'learning; `cc_sam-code`, a far smaller one, does not. '
-              'Mixup alone costs the rare digits, a second stage on top of it wins them back.',
+              'Mixup alone costs the rare digits; cRT, LWS and NCM on top of it win them back, '
+              'tau-normalisation does not.',
         rows=[(name, name.removesuffix(DIGITS), None) for name in sorted(config_names())
               if name.endswith(DIGITS)]),
     'cifar10-sensitivity': dict(
