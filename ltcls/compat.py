@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from mmengine.dist import is_main_process
 from mmengine.logging import HistoryBuffer
+from mmengine.optim import OptimWrapper
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner import runner as mmengine_runner
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -138,6 +139,14 @@ class _Writer:
         """Nothing: `save_to_disk` flushes once at the end."""
 
 
+def clip_without_waiting(self) -> None:
+    """`OptimWrapper._clip_grad`, less the log of the norm, for which every step would wait."""
+    params = [p for group in self.optimizer.param_groups for p in group['params']
+              if p.requires_grad and p.grad is not None]
+    if params:
+        self.clip_func(params, **self.clip_grad_kwargs)
+
+
 def _names(folder: str) -> list[str]:
     return os.listdir(folder or '.') if os.path.isdir(folder or '.') else []
 
@@ -151,3 +160,4 @@ mmengine_runner.save_checkpoint = save_to_disk
 # The runner's look at the machine imports torchvision and starts a compiler: half a second for a
 # log that is not written. evaluation.json says what there is.
 mmengine_runner.collect_env = dict
+OptimWrapper._clip_grad = clip_without_waiting

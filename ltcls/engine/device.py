@@ -1,4 +1,4 @@
-"""What fits a run to its device: images on the GPU, a fused optimizer, memory that is kept."""
+"""What fits a run to its device: images on the GPU or on their way, a fused optimizer, kept memory."""
 
 import ctypes
 from typing import Iterable
@@ -6,6 +6,8 @@ from typing import Iterable
 import torch
 from mmengine.config import Config
 from torch.utils.data import DataLoader
+
+from ltcls.engine.check import LOADERS
 
 FUSED = ('SGD', 'Adam', 'AdamW')
 LARGEST_SHARE = 0.25      # of the GPU's free memory, for the images of one loader
@@ -33,6 +35,17 @@ def fuse_optimizer(cfg: Config, device: str) -> None:
     if device == 'cuda' and optimizer and optimizer.get('type') in FUSED:
         if 'foreach' not in optimizer:
             optimizer.setdefault('fused', True)
+
+
+def pin_batches(cfg: Config, device: str) -> None:
+    """Have workers' batches lie in pinned memory for a GPU, unless the config says otherwise.
+
+    From there a batch travels while the GPU computes; from any other memory the host would wait.
+    """
+    for name in LOADERS:
+        loader = cfg.get(name)
+        if device == 'cuda' and loader and loader.get('num_workers'):
+            loader.setdefault('pin_memory', True)
 
 
 def place_data(loaders: Iterable[DataLoader], device: torch.device) -> None:

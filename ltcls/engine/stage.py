@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ltcls.engine.checkpoint import check_fits, load_init, read_checkpoint
-from ltcls.engine.device import fuse_optimizer, keep_freed_memory, place_data
+from ltcls.engine.device import fuse_optimizer, keep_freed_memory, pin_batches, place_data
 from ltcls.engine.dry_run import without_weights
 from ltcls.engine.interruption import InterruptionHook
 from ltcls.engine.prepare import Options, images_a_step, plain_config, rate_scale
@@ -44,6 +44,7 @@ def build_runner(cfg: Config) -> Runner:
         # mmengine counts what a process loads at once; a step may gather several such batches.
         cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
     fuse_optimizer(cfg, get_device())
+    pin_batches(cfg, get_device())
     if get_device() == 'cpu' and cfg.get('env_cfg', {}).get('keep_memory', True):
         keep_freed_memory()
     # mmengine keeps log and message hub by this name, also beyond the life of a runner.

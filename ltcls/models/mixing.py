@@ -41,12 +41,12 @@ class _Mixing(nn.Module):
         if 'weights' in batch:
             raise ValueError('This batch has sample weights, which belong to unmixed images: '
                              'set data_preprocessor.mixing=None.')
-        order = torch.randperm(len(batch['labels'])).to(batch['labels'].device)
+        size, device = len(batch['labels']), batch['labels'].device
+        order = torch.randperm(size, device=device)      # the host does not wait for a copy
         labels = batch['labels'][order]
-        size = len(labels)
         # Soft labels over the positions of the batch instead of classes tell share and partner.
         inputs, shares = self.transform(size)(
-            batch['inputs'][order], torch.arange(size, device=labels.device))
+            batch['inputs'][order], torch.arange(size, device=device))
         share = shares[0, 0]
         return dict(batch, inputs=inputs, labels=MixedLabels(labels, labels.roll(1), share))
 

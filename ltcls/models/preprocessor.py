@@ -64,7 +64,7 @@ class BatchPreprocessor(BaseDataPreprocessor):
     def __init__(self, num_classes: int, mean: Sequence[float], std: Sequence[float],
                  augment: Sequence[dict] = (), mixing: dict | None = None,
                  channels_last: bool = False):
-        super().__init__()
+        super().__init__(non_blocking=True)      # the host goes on while a batch is copied
         if len(mean) != len(std) or min(std) <= 0:
             raise ValueError(f'mean={mean} and std={std} need one positive std a channel.')
         self.num_classes = num_classes

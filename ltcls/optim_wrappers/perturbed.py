@@ -108,12 +108,6 @@ class PerturbedOptimWrapper(OptimWrapper):
         self.loss_scaler.step(self.optimizer, **kwargs)
         self.loss_scaler.update(self._constant_scale)
 
-    def _clip_grad(self) -> None:
-        # mmengine's also logs the norm, which makes the device wait in every step.
-        grads = [p for p in self._trainable() if p.grad is not None]
-        if grads:
-            self.clip_func(grads, **self.clip_grad_kwargs)
-
     # -- tools for accumulate_grad --------------------------------------------------------------
 
     @property

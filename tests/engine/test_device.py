@@ -8,7 +8,7 @@ from mmengine.config import Config
 from torch.utils.data import DataLoader
 
 from ltcls.datasets import DigitsLT, RandomImages, collate_batch
-from ltcls.engine.device import fuse_optimizer, keep_freed_memory, place_data
+from ltcls.engine.device import fuse_optimizer, keep_freed_memory, pin_batches, place_data
 
 META = torch.device('meta')
 
@@ -54,6 +54,19 @@ def test_optimizers_are_fused_on_a_gpu_unless_the_config_says_otherwise():
     assert 'fused' not in optimizer_on('cuda', type='SGD', lr=0.1, foreach=True)
     assert 'fused' not in optimizer_on('cuda', type='Adagrad', lr=0.1)
     assert 'fused' not in optimizer_on('cpu', type='SGD', lr=0.1)
+
+
+def pinned_on(device, **loader):
+    cfg = Config(dict(train_dataloader=loader, val_dataloader=None))
+    pin_batches(cfg, device)
+    return cfg.train_dataloader.get('pin_memory')
+
+
+def test_batches_of_workers_are_pinned_for_a_gpu_unless_the_config_says_otherwise():
+    assert pinned_on('cuda', num_workers=2) is True
+    assert pinned_on('cuda', num_workers=2, pin_memory=False) is False
+    assert pinned_on('cuda', num_workers=0) is None      # images in memory go to the GPU
+    assert pinned_on('cpu', num_workers=2) is None
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), 'mallopt'), reason='not the GNU C library')
