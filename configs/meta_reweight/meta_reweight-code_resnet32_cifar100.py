@@ -10,4 +10,5 @@ custom_hooks = [
         beta=0.9999,
         virtual_lr=[[0, 0.1], [160, 1e-3], [180, 1e-5]],
         dev_batch_size=100,
-        recompute=['backbone.layer1'])]
+        recompute=['backbone.layer1.0', 'backbone.layer1.1', 'backbone.layer1.2',
+                   'backbone.layer1.3'])]

@@ -13,4 +13,5 @@ custom_hooks = [
         tau=0.01,
         beta=0.9999,
         dev_batch_size=100,
-        recompute=['backbone.layer1'])]
+        recompute=['backbone.layer1.0', 'backbone.layer1.1', 'backbone.layer1.2',
+                   'backbone.layer1.3'])]

@@ -3,7 +3,7 @@
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -125,8 +125,7 @@ class MetaGradient:
         if self._losses is None:
             self._draws = _random_state(self.batch['inputs'].device)
             if self.shared:
-                inputs = _fast_layout(self.batch['inputs'])
-                found = self.model(**dict(self.batch, inputs=inputs), mode='loss')
+                found = _forward(self.model, self.batch, 'loss')
             else:
                 with self._context():
                     found = self._call({}, self.batch, 'loss')
@@ -191,8 +190,8 @@ class MetaGradient:
     def _call(self, parameters: dict[str, Tensor], batch: dict, mode: str):
         """The model with these parameters and with copies of its buffers."""
         copies = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        return torch.func.functional_call(self.model, {**copies, **parameters}, (), dict(
-            batch, inputs=_fast_layout(batch['inputs']), mode=mode))
+        return _forward(lambda **given: torch.func.functional_call(
+            self.model, {**copies, **parameters}, (), given), batch, mode)
 
     def _per_sample(self, found: dict) -> Tensor:
         losses = sum(value for name, value in found.items() if 'loss' in name)
@@ -217,6 +216,17 @@ class MetaGradient:
             self.model.dtype = kept
             for module in still:
                 module.training = True
+
+
+def _forward(model: Callable, batch: dict, mode: str):
+    try:
+        return model(**dict(batch, inputs=_fast_layout(batch['inputs'])), mode=mode)
+    except RuntimeError as error:
+        if 'view size is not compatible' not in str(error):
+            raise
+        raise RuntimeError(
+            'The model calls `view` on feature maps. Sample weights are learned in channels-last '
+            'memory on a CPU, where that is not possible: call `reshape` instead.') from error
 
 
 def _fast_layout(inputs: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from meta_toys import (BATCH, CLASS_WEIGHTS, DEV, convolutional, double_backward, images, linear,
-                       rows, state)
+from meta_toys import (BATCH, CLASS_WEIGHTS, DEV, Block, Toy, convolutional, double_backward,
+                       images, linear, rows, state)
 from torch import nn
 from torch.testing import assert_close
 
@@ -279,3 +279,18 @@ def test_a_loss_that_is_one_number_is_refused():
     model.per_sample = lambda logits, labels: F.cross_entropy(logits, labels)
     with pytest.raises(TypeError, match='one number a sample'):
         MetaGradient(model, BATCH, DEV, sgd(model)).gradient(CLASS_WEIGHTS)
+
+
+class Viewing(Block):
+    """A network that lays its feature maps flat without copying them."""
+
+    def forward(self, x):
+        return super().forward(self.bn1(self.conv1(x)).view(-1, 2, 5, 10))
+
+
+@pytest.mark.parametrize('shared', [False, True])
+def test_feature_maps_that_cannot_be_viewed_are_named_with_the_remedy(shared):
+    model = Toy(Viewing().double()).train()
+    problem = MetaGradient(model, images(6, seed=1), images(6, seed=2), sgd(model), shared=shared)
+    with pytest.raises(RuntimeError, match='calls `view` on feature maps.*call `reshape` instead'):
+        problem.gradient(torch.ones(6, dtype=torch.float64))

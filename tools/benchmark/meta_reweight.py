@@ -7,7 +7,7 @@ and once in channels-last memory, with batch norm in training mode. The steps:
 
 - plain: forward, backward, update;
 - meta: with sample weights w_y + eps, the pass at the weights shared with the real step, and the
-  first group of blocks run twice for the development batch, as in the configs;
+  first four blocks run twice for the development batch, as in the configs;
 - once: the same without `recompute`, all activations kept;
 - apart: with a pass of its own for the real step;
 - double: the derivative by differentiating through the virtual step, as public code has it;
@@ -72,8 +72,7 @@ def double_backward(problem: MetaGradient, weights: Tensor) -> Tensor:
 
 
 HOOKS = dict(
-    plain=None, meta=MetaReweightHook(begin=0, recompute=['backbone.layer1']),
-    once=MetaReweightHook(begin=0),
+    plain=None, meta=MetaReweightHook(begin=0), once=MetaReweightHook(begin=0),
     apart=MetaReweightHook(begin=0, share_forward=False),
     double=DoubleBackwardHook(begin=0, share_forward=False), l2rw=L2RWHook(begin=0))
 
@@ -144,8 +143,11 @@ def problem(options, device, channels_last: bool) -> tuple[nn.Module, dict, dict
 
 def steppers(options, base: nn.Module, batch: dict, dev: dict) -> dict:
     """Every step, on a copy of the network each."""
-    return {name: stepper(copy.deepcopy(base), copy.deepcopy(hook), batch, dev, options.iterations)
-            for name, hook in HOOKS.items()}
+    hooks = copy.deepcopy(HOOKS)
+    first = range(len(base.backbone.layer1))[:4]
+    hooks['meta'].recompute = [f'backbone.layer1.{number}' for number in first]
+    return {name: stepper(copy.deepcopy(base), hook, batch, dev, options.iterations)
+            for name, hook in hooks.items()}
 
 
 def peaks(options, *given) -> dict[str, float]:
