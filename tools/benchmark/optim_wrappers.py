@@ -38,6 +38,7 @@ from ltcls.registry import MODELS  # noqa: E402
 # What a wrapper may cost, in plain steps on the same network and batch.
 LIMITS = dict(resnet32=dict(GNM=1.05, SAM=2.05, CCSAM=1.05), vit=dict(GNM=1.02, SAM=2.05))
 HEADS = ((10, 64), (100, 64), (1000, 512))
+OWN = 10      # perturbations in a step's place: one alone is too short
 
 
 class LoopGNM(GNM):
@@ -100,7 +101,7 @@ def labels_of(classes: int, size: int) -> torch.Tensor:
 
 
 def network_steps(options, device) -> dict:
-    """Steps of the whole network by each wrapper, in plain steps."""
+    """A function for each wrapper that makes steps of the whole network."""
     if options.network == 'vit':
         size = options.image_size
         backbone = dict(type='PromptedViT', name=options.vit, img_size=size, init='normal',
@@ -130,14 +131,11 @@ def network_steps(options, device) -> dict:
                 model.train_step(batch, wrapper)
         return step
 
-    functions = {name: stepper(name) for name in wrappers}
-    times = interleaved(functions, options.rounds)
-    return report(times, 'plain', options.iterations, LIMITS[options.network],
-                  memory={name: peak_memory(function) for name, function in functions.items()})
+    return {name: stepper(name) for name in wrappers}
 
 
 def own_work(options, device) -> dict:
-    """Perturbing and restoring without the passes, in updates of plain SGD."""
+    """Functions that update, or perturb and restore, without the passes."""
     model = classifier(dict(type='CIFARResNet', depth=options.depth), options.classes).to(device)
     optimizer = sgd(model)
     for parameter in model.parameters():
@@ -154,15 +152,12 @@ def own_work(options, device) -> dict:
         with sam.perturbed(sam.offsets(grads, 0.05)):
             pass
 
-    repeat = 10 * options.iterations
-    functions = {name: lambda function=function: [function() for _ in range(repeat)] and None
-                 for name, function in dict(sgd=optimizer.step, GNM=weight_noise,
-                                            SAM=ascent).items()}
-    return report(interleaved(functions, options.rounds), 'sgd', repeat, dict(GNM=2.5))
+    return {name: lambda function=function: [function() for _ in range(OWN * options.iterations)]
+            for name, function in dict(sgd=optimizer.step, GNM=weight_noise, SAM=ascent).items()}
 
 
 def cc_sam_heads(options, device) -> dict:
-    """Forward, perturbed forward and backward of the head, in the closed form's time."""
+    """Functions for forward, perturbed forward and backward of each head."""
     found = {}
     for classes, dim in options.heads:
         features = torch.randn(options.batch_size, dim, device=device)
@@ -187,12 +182,9 @@ def cc_sam_heads(options, device) -> dict:
                     model.zero_grad()
             return step
 
-        functions = dict(closed=stepper('LinearHead', CCSAM), loop=stepper(OpaqueHead, CCSAM),
-                         plain=stepper('LinearHead', OptimWrapper))
         name = f'{classes} classes x {dim} features, {len(labels.unique())} in the batch'
-        print(name)
-        found[name] = report(interleaved(functions, options.rounds), 'closed', options.iterations,
-                             memory={k: peak_memory(f) for k, f in functions.items()})
+        found[name] = dict(closed=stepper('LinearHead', CCSAM), loop=stepper(OpaqueHead, CCSAM),
+                           plain=stepper('LinearHead', OptimWrapper))
     return found
 
 
@@ -205,6 +197,15 @@ class FeatureTable(nn.Module):
 
     def forward(self, features):
         return features
+
+
+def peaks(functions: dict) -> dict[str, float]:
+    """Peak memory of each in MiB, of the second call: the first makes the momentum buffers."""
+    found = {}
+    for name, function in functions.items():
+        function()
+        found[name] = peak_memory(function)
+    return found
 
 
 def report(times: dict, reference: str, iterations: int, limits: dict | None = None,
@@ -252,19 +253,30 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> dict:
     options = parse(arguments)
     torch.set_num_threads(options.threads)
-    keep_freed_memory()
     torch.manual_seed(0)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     result = dict(network=options.network, batch_size=options.batch_size, classes=options.classes,
                   rounds=options.rounds, iterations=options.iterations, threads=options.threads,
                   hardware=describe_hardware(), versions=package_versions())
-    parts = dict(steps=('steps of the network, in plain steps', network_steps),
-                 own=('own work, in updates of plain SGD', own_work),
-                 heads=('CC-SAM heads, in the closed form', cc_sam_heads))
-    for name in options.parts:
-        title, function = parts[name]
-        print(title)
-        result[name] = function(options, device)
+    heads = cc_sam_heads(options, device) if 'heads' in options.parts else {}
+    steps = network_steps(options, device) if 'steps' in options.parts else {}
+    memory = {name: peaks(functions) for name, functions in dict(heads, steps=steps).items()}
+    keep_freed_memory()
+    if steps:
+        print('steps of the network, in plain steps')
+        result['steps'] = report(interleaved(steps, options.rounds), 'plain', options.iterations,
+                                 LIMITS[options.network], memory['steps'])
+    if 'own' in options.parts:
+        print('own work, in updates of plain SGD')
+        result['own'] = report(interleaved(own_work(options, device), options.rounds), 'sgd',
+                               OWN * options.iterations, dict(GNM=2.5))
+    if heads:
+        print('CC-SAM heads, in the closed form')
+        result['heads'] = {}
+    for name, functions in heads.items():
+        print(name)
+        result['heads'][name] = report(interleaved(functions, options.rounds), 'closed',
+                                       options.iterations, memory=memory[name])
     write_result(result, options.out)
     return result
 
