@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltcls.datasets.open_set import UNKNOWN
 from ltcls.models.heads import CosineHead
 
 from .runs import Run, build_dataset, load_model
@@ -136,7 +137,8 @@ def _image(dataset, text: str) -> tuple[Tensor, int | None]:
         if not 0 <= index < len(dataset):
             raise ValueError(f'--cam {index}: the test set has images 0 to {len(dataset) - 1}.')
         sample = dataset[index]
-        return sample['inputs'].cpu(), int(sample['labels'])
+        label = int(sample['labels'])
+        return sample['inputs'].cpu(), None if label == UNKNOWN else label
     if not Path(text).is_file():
         raise FileNotFoundError(f'--cam {text}: neither a file nor the number of a test image.')
     from PIL import Image
@@ -144,8 +146,9 @@ def _image(dataset, text: str) -> tuple[Tensor, int | None]:
     like = dataset[0]['inputs']
     with Image.open(text) as opened:
         picture = opened.convert('RGB' if len(like) == 3 else 'L')
-    if dataset.pipeline is not None:
-        picture = dataset.pipeline(picture)
+    pipeline = getattr(dataset, 'known', dataset).pipeline
+    if pipeline is not None:
+        picture = pipeline(picture)
     pixels = picture if isinstance(picture, Tensor) else transforms.pil_to_tensor(picture)
     if pixels.shape != like.shape:
         pixels = transforms.resize(pixels, list(like.shape[1:]), antialias=True)

@@ -8,7 +8,7 @@ import numpy as np
 from ltcls.analysis.style import (INK, METHOD_COLOURS, NAMED_CLASSES, by_count, class_axis,
                                   in_style, new_figure, save)
 from ltcls.evaluation.scores import GROUPS
-from ltcls.evaluation.table import display_names
+from ltcls.evaluation.table import experiments
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,9 +38,7 @@ def plot_comparison(records: Sequence[dict]) -> 'Figure':
         if [row['name'] for row in record['per_class']] != names:
             raise ValueError(f"{record['name']} was tested on other classes than "
                              f"{records[0]['name']}: compare runs on one data set.")
-    runs = {}
-    for name, record in zip(display_names(records), records):
-        runs.setdefault(name, []).append(record)
+    runs = experiments(records)
     figure = new_figure(12.5, 4.8)
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.25])
     shown = ['overall', *(g for g in GROUPS if any(g in r['groups'] for r in records))]

@@ -256,16 +256,26 @@ def part_names(found: dict) -> list[str]:
 
 
 def flatness_columns(found: dict) -> Iterator[tuple[str, Callable[[dict, str], float | None]]]:
-    def of(probe: str, key: str):
-        return lambda one, part: one.get(probe, {}).get('parts', {}).get(part, {}).get(key)
+    """Title and reader of each number of a run; the reader finds None in a run measured otherwise.
 
-    for i, row in enumerate(found.get('random', {}).get('noises', ())):
-        def rise(one, part, i=i, key='rise'):
-            noises = one.get('random', {}).get('noises', ())
-            return noises[i]['parts'].get(part, {}).get(key) if i < len(noises) else None
-        if i == 0:
+    It takes another run's numbers and the name of a part.
+    """
+    def of(probe: str, key: str):
+        def read(one, part):
+            measured = one.get(probe, {})
+            alike = all(measured.get(name) == found[probe].get(name)
+                        for name in ('split', 'rho', 'asam_rho', 'scope'))
+            return measured['parts'].get(part, {}).get(key) if measured and alike else None
+        return read
+
+    noises = found.get('random', {}).get('noises', ())
+    for row in noises:
+        def rise(one, part, row=row, key='rise'):
+            same = noise_of(one, row, found['random'])
+            return same['parts'].get(part, {}).get(key) if same else None
+        if row is noises[0]:
             yield 'test loss' if found['random']['split'] == 'test' else 'loss', \
-                lambda one, part: rise(one, part, 0, 'loss')
+                lambda one, part, row=row: rise(one, part, row, 'loss')
         yield f"rise, {row['noise']} {row['scale']:g}", rise
     if 'sam' in found:
         yield f"SAM {found['sam']['rho']:g}", of('sam', 'sharpness')
@@ -274,6 +284,15 @@ def flatness_columns(found: dict) -> Iterator[tuple[str, Callable[[dict, str], f
         yield 'top eigenvalue', of('hessian', 'top')
         yield 'bottom eigenvalue', of('hessian', 'bottom')
         yield 'trace', of('hessian', 'trace')
+
+
+def noise_of(one: dict, row: dict, random: dict) -> dict | None:
+    """A run's numbers under the noise of `row`, on the split and in the scope of `random`."""
+    measured = one.get('random', {})
+    if any(measured.get(name) != random.get(name) for name in ('split', 'scope')):
+        return None
+    return next((own for own in measured['noises']
+                 if (own['noise'], own['scale']) == (row['noise'], row['scale'])), None)
 
 
 def _show(value: float | str | None) -> str:

@@ -103,7 +103,9 @@ def _draw_fluctuation(axes: 'Axes', found: Sequence[dict], names: Sequence[str],
     rows = [one['random']['noises'][i]['parts'] for one in found]
     parts = list(rows[0])
     for place, number, part in _places(found, parts):
-        row = rows[number][part]
+        row = rows[number].get(part)
+        if row is None:
+            continue
         rises = np.array(row['losses'], dtype=float) - row['loss']
         colour = _colour(number) if len(found) > 1 else COLOURS[part]
         spread = np.linspace(-0.25, 0.25, len(rises)) * 0.8 / len(found)
@@ -119,7 +121,9 @@ def _draw_numbers(axes: 'Axes', found: Sequence[dict], names: Sequence[str], pro
                   keys: Sequence[str]) -> None:
     parts = list(found[0][probe]['parts'])
     for place, number, part in _places(found, parts):
-        row = found[number][probe]['parts'][part]
+        row = found[number][probe]['parts'].get(part)
+        if row is None:
+            continue
         colour = _colour(number) if len(found) > 1 else COLOURS[part]
         for key in keys:
             error = row.get(f'{key}_error')
@@ -138,7 +142,7 @@ def _draw_lines(axes: 'Axes', found: Sequence[dict], names: Sequence[str], part:
     lowest = np.inf
     for number, one in enumerate(found):
         steps = one['line']['steps']
-        for name in ([part] if part else one['line']['parts']):
+        for name in [name for name in one['line']['parts'] if part in ('', name)]:
             losses = np.array(one['line']['parts'][name]['losses'], dtype=float)
             lowest = min(lowest, losses.min())
             axes.plot(steps, losses, color=COLOURS[name] if not part else _colour(number),

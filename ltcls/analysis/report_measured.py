@@ -92,14 +92,13 @@ def flat(runs: Sequence[Run], names: Sequence[str]) -> str:
     several = len(found) > 1
     pictures = []
     with_noise = [item for item in found if 'random' in item[2]]
-    for k, row in enumerate(with_noise[0][2]['random']['noises'] if with_noise else ()):
-        same = [(i, n, one) for i, n, one in with_noise if len(one['random']['noises']) > k and (
-            one['random']['noises'][k]['noise'], one['random']['noises'][k]['scale'])
-            == (row['noise'], row['scale'])]
+    first = with_noise[0][2]['random'] if with_noise else {}
+    for row in first.get('noises', ()):
+        same = [(i, n, flatness.noise_of(one, row, first)) for i, n, one in with_noise]
         pictures.append(figure(f"random noise, {row['noise']} {row['scale']:g}",
-                               _fluctuation(same, k, several),
+                               _fluctuation([item for item in same if item[2]], several),
                                'rise of the test loss at each draw'
-                               if same[0][2]['random']['split'] == 'test' else
+                               if first['split'] == 'test' else
                                'rise of the training loss at each draw'))
     for probe, key, title in (('sam', 'sharpness', "rise in SAM's direction"),
                               ('hessian', 'top', 'largest eigenvalue of the Hessian'),
@@ -131,11 +130,10 @@ def flat(runs: Sequence[Run], names: Sequence[str]) -> str:
                                 'flatness', left=2))
 
 
-def _fluctuation(found: Sequence[tuple], k: int, several: bool) -> str:
-    parts = list(found[0][2]['random']['noises'][k]['parts'])
-    rows = {(j, part): one['random']['noises'][k]['parts'][part]
-            for j, (_, _, one) in enumerate(found) for part in parts
-            if part in one['random']['noises'][k]['parts']}
+def _fluctuation(found: Sequence[tuple], several: bool) -> str:
+    parts = list(found[0][2]['parts'])
+    rows = {(j, part): one['parts'][part] for j, (_, _, one) in enumerate(found) for part in parts
+            if part in one['parts']}
     rises = {key: [_real(loss) - row['loss'] for loss in row['losses']]
              for key, row in rows.items()}
     chart = Chart(345, 230, (-0.5, len(parts) - 0.5),

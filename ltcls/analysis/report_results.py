@@ -5,7 +5,7 @@ from statistics import mean, stdev
 from typing import Sequence
 
 from ltcls.evaluation.scores import GROUPS
-from ltcls.evaluation.table import comparison_notes, display_names
+from ltcls.evaluation.table import comparison_notes, experiments
 
 from .charts import Chart, ends
 from .report_html import (CELLS, Cell, figure, group_legend, group_spans, legend, number, panels,
@@ -59,9 +59,7 @@ def _results_table(records: Sequence[dict], names: Sequence[str]) -> str:
 
 def _seeds_table(records: Sequence[dict]) -> str:
     """Mean and standard deviation of configs that were run with several seeds."""
-    together: dict[str, list[dict]] = {}
-    for name, record in zip(display_names(records), records):
-        together.setdefault(name, []).append(record)
+    together = experiments(records)
     if all(len(same) == 1 for same in together.values()):
         return ''
     shown = ['overall', *(g for g in GROUPS if any(g in r['groups'] for r in records))]

@@ -129,9 +129,11 @@ def build_dataset(run: Run, split: str, data_root: str | None = None) -> Dataset
     if split not in ('train', 'test'):
         raise ValueError(f"split='{split}' must be 'train' or 'test'.")
     node = copy.deepcopy(run.config[f'{split}_dataloader']['dataset'])
-    pipeline = run.config['test_dataloader']['dataset'].get('pipeline')
-    if pipeline is not None or node.get('pipeline') is not None:
-        node['pipeline'] = pipeline or []
+    test = run.config['test_dataloader']['dataset']
+    # An open set leaves its images to the known data set.
+    images, test = node.get('known', node), test.get('known', test)
+    if test.get('pipeline') is not None or images.get('pipeline') is not None:
+        images['pipeline'] = test.get('pipeline') or []
     if data_root is not None:
         node['root'] = data_root
     return DATASETS.build(node)

@@ -21,7 +21,8 @@ from ltcls.engine.device import fuse_optimizer, keep_freed_memory, pin_batches, 
 from ltcls.engine.dry_run import without_weights
 from ltcls.engine.interruption import InterruptionHook
 from ltcls.engine.prepare import Options, images_a_step, plain_config, rate_scale
-from ltcls.evaluation.record import build_record, peak_memory, read_log, write_record
+from ltcls.evaluation.record import (build_record, forget_peak_memory, peak_memory, read_log,
+                                     write_record)
 
 CONFIG_NAME = 'config.json'
 # mmengine warns of its own use of its own old names at every start, and of each frozen parameter
@@ -70,6 +71,7 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
               checkpoint: Path | None = None) -> dict:
     """Train one stage from `init`, or on from `checkpoint`; test it; return its record."""
     started = time.time()
+    forget_peak_memory()
     work_dir = Path(cfg.work_dir)
     if checkpoint is not None:
         cfg.load_from, cfg.resume = str(checkpoint), True
@@ -102,6 +104,7 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
 def test_checkpoint(path: Path, cfg: Config, checkpoint: Path, options: Options) -> dict:
     """Test a checkpoint with a config; writes evaluation.json and the pictures to the work_dir."""
     started = time.time()
+    forget_peak_memory()
     cfg.load_from = str(checkpoint)
     content = read_checkpoint(checkpoint)
     runner = build_runner(without_weights(cfg))

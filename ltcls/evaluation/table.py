@@ -1,5 +1,6 @@
 """Tables of one run and of several, for the terminal and as markdown."""
 
+import json
 from statistics import mean, stdev
 from typing import Sequence
 
@@ -64,16 +65,14 @@ def comparison_table(records: Sequence[dict], markdown: bool = False,
     Args:
         records: as read by `read_record`.
         markdown: GitHub's table syntax instead of a terminal table.
-        average: runs of the same config in one line, as mean and standard deviation over seeds.
+        average: runs of the same config in one line, as mean and standard deviation over seeds;
+            see `experiments`.
     """
     names = display_names(records)
     head = ['method', 'seeds' if average else 'seed', *COLUMNS]
     if average:
-        together = {}
-        for name, record in zip(names, records):
-            together.setdefault(name, []).append(record)
         rows = [[name, len(runs), *_spread([_numbers(run) for run in runs])]
-                for name, runs in together.items()]
+                for name, runs in experiments(records).items()]
     else:
         rows = [[name, MISSING if record.get('seed') is None else record['seed'],
                  *map(_percent, _numbers(record))] for name, record in zip(names, records)]
@@ -131,6 +130,31 @@ def display_names(records: Sequence[dict]) -> list[str]:
     settings = {record['name'].removeprefix(record.get('method', '')) for record in records}
     return [record['method'] if len(settings) == 1 and record.get('method') else record['name']
             for record in records]
+
+
+def experiments(records: Sequence[dict]) -> dict[str, list[dict]]:
+    """The runs by method, each group the seeds of one config on the same training images.
+
+    Groups of the same name, of other settings or with a seed once more, are numbered.
+    """
+    groups: dict[tuple, list[dict]] = {}
+    for name, record in zip(display_names(records), records):
+        settings = json.dumps(_settings(record.get('config')), sort_keys=True)
+        key = name, settings, record.get('fingerprints', {}).get('train')
+        again = sum(run.get('seed') == record.get('seed')
+                    for found, runs in groups.items() if found[:3] == key for run in runs)
+        groups.setdefault((*key, again), []).append(record)
+    names = [name for name, *_ in groups]
+    return {name if names.count(name) == 1 else f'{name} ({names[:i + 1].count(name)})': runs
+            for i, (name, runs) in enumerate(zip(names, groups.values()))}
+
+
+def _settings(node):
+    """A config without the seed and without where the data are."""
+    if isinstance(node, dict):
+        return {key: _settings(value) for key, value in node.items()
+                if key not in ('randomness', 'root')}
+    return [_settings(item) for item in node] if isinstance(node, (list, tuple)) else node
 
 
 def _headline(record: dict) -> str:

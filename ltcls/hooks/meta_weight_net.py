@@ -19,7 +19,8 @@ class MetaWeightNetHook(SampleWeightHook):
     In each step V is trained by one step of Adam on the development loss after a virtual step
     theta - eta * mean_i V(l_i) grad l_i; its gradient is sum_i dL_D / dV_i * dV(l_i) / dphi, where
     l_i is a constant. Then the new V weighs the samples of the same batch, and the batch loss is
-    the mean of weight times loss. V and its optimizer are in the checkpoint.
+    the mean of weight times loss. V and its optimizer are in the checkpoint. Where the gradient of V
+    is not finite, V takes a step of momentum alone and the weights are NaN, which NaNGuardHook sees.
 
     Shu et al., Meta-Weight-Net: Learning an Explicit Mapping for Sample Weighting, NeurIPS 2019,
     Algorithm 1; Adam, its values and the batch loss are those of the authors' code.
@@ -65,11 +66,12 @@ class MetaWeightNetHook(SampleWeightHook):
         slopes = problem.gradient(values)
         grads = list(torch.autograd.grad((values * slopes).sum(), list(self.net.parameters())))
         reduce_over_ranks(grads, 'sum')
+        finite = torch.stack([grad.isfinite().all() for grad in grads]).all()
         for parameter, grad in zip(self.net.parameters(), grads):
-            parameter.grad = grad
+            parameter.grad = torch.where(finite, grad, 0.0)
         self.optimizer.step()
         with torch.no_grad():
-            weights = self.net(losses)[:, 0]
+            weights = torch.where(finite, self.net(losses)[:, 0], torch.nan)
         return weights, dict(spread=weights.std(correction=0))
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:

@@ -79,6 +79,8 @@ class SampleWeightHook(Hook):
         if not fits:
             raise ValueError(f'{type(self).__name__} got {name}={value!r}; it must be {expected}.')
 
+    priority = 'BELOW_NORMAL'       # after NaNGuardHook has noted the buffers, which its pass moves
+
     # -- what a method writes -------------------------------------------------------------------
 
     learns = True           # False: no development batch is needed

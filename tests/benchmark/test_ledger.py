@@ -10,6 +10,7 @@ import torch
 
 from ltcls.engine.configs import config_names
 from ltcls.engine.prepare import Options, load_config, plain_config
+from ltcls.evaluation.open_set import measure_open_set
 from ltcls.evaluation.record import build_record, recombines, write_record
 from ltcls.evaluation.scores import measure
 from ltcls.longtail import exponential_counts
@@ -312,6 +313,23 @@ def test_the_cost_of_a_recipe_includes_the_stage_it_started_from():
     assert [r['cost'] for r in filled(rows, [first, second])] == [45.0, 40.0]
     other = run(name='gcl_resnet32_cifar10', seed=1)
     assert filled(rows[:1], [other, second])[0]['cost'] == 5.0
+
+
+def test_the_cost_includes_a_stage_that_has_no_row():
+    first = run(name='cc_sam_resnet32_cifar10', minutes=160)
+    second = run(name='cc_sam-adv_resnet32_cifar10', minutes=7)
+    assert filled([row(config='cc_sam-adv_resnet32_cifar10')], [first, second])[0]['cost'] == 167.0
+
+
+def test_the_open_set_number_is_that_of_the_paper_in_percent():
+    found = run().record
+    asked = row(metric='open-set F')
+    assert ledger.measured(asked, found) is None
+    labels, answers = torch.tensor([0, 0, 1, -1]), torch.tensor([0, 1, 1, 0])
+    found['open_set'] = measure_open_set(labels, answers, torch.tensor([0.9, 0.9, 0.0, 0.9]), 0.5,
+                                         [9, 9])
+    # One right, one taken for another class, one stranger let in: P = R = 1/2.
+    assert ledger.measured(asked, found) == pytest.approx(50.0)
 
 
 def test_a_row_far_below_asks_for_what_was_tried():

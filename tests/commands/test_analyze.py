@@ -1,16 +1,22 @@
 """`ltcls analyze` on runs of the digits."""
 
+import copy
 import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pytest import approx
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'analysis'))
 from finished_run import make_run  # noqa: E402
 
+from ltcls.analysis.cam import _image  # noqa: E402
+from ltcls.analysis.flatness import flatness_columns  # noqa: E402
+from ltcls.analysis.flatness_plots import plot_flatness  # noqa: E402
 from ltcls.analysis.runs import (build_dataset, count_parameters, draw_images,  # noqa: E402
                                  load_model, open_runs, run_names)
 from ltcls.cli import main  # noqa: E402
@@ -136,3 +142,48 @@ def test_training_images_are_drawn_without_random_transforms(run):
     assert torch.bincount(first.labels).tolist() == [5, 5, 5, 5, 5, 5, 5, 5, 3, 2]
     other = draw_images(build_dataset(opened, 'train'), 5, seed=2)
     assert not first.inputs.equal(other.inputs)
+
+
+def test_an_open_set_too_is_drawn_without_random_transforms(run, tmp_path):
+    rng = np.random.default_rng(0)
+    for part, count in (('train', 12), ('test', 4)):
+        for name in 'abc':
+            (tmp_path / part / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / part / name / f'{i}.png')
+
+    def loader(split, pipeline):
+        known = dict(type='FolderLT', root=str(tmp_path), split=split, imbalance=None,
+                     pipeline=pipeline)
+        return dict(dataset=dict(type='OpenSet', known=known, held_out=['c']))
+
+    opened, = open_runs([run])
+    config = dict(opened.config, test_dataloader=loader('test', []), train_dataloader=loader(
+        'train', [dict(type='RandomCrop', size=8, padding=4)]))
+    opened = opened._replace(record=dict(opened.record, config=config))
+    train, test = (build_dataset(opened, split) for split in ('train', 'test'))
+    assert train[3]['inputs'].equal(train[3]['inputs'])
+    stranger = int(np.flatnonzero(np.asarray(test.labels) < 0)[0])
+    assert _image(test, '0')[1] == 0 and _image(test, str(stranger))[1] is None
+    pixels, label = _image(test, str(tmp_path / 'test' / 'a' / '0.png'))
+    assert pixels.shape == (3, 8, 8) and label is None
+
+
+def test_runs_without_a_group_or_with_other_noises_stand_beside_each_other(flatness):
+    one = json.loads((flatness / 'flatness.json').read_text())
+    other, trained = copy.deepcopy(one), copy.deepcopy(one)
+    for probe in ('random', 'sam', 'hessian', 'line'):
+        for measured in other[probe].get('noises', [other[probe]]):
+            del measured['parts']['few']
+    other['random']['noises'].insert(0, dict(one['random']['noises'][0], scale=0.5))
+    assert plot_flatness([one, other], ['one', 'other']) is not None
+    columns = dict(flatness_columns(one))
+    title, rise = next((t, pick) for t, pick in columns.items() if t.startswith('rise'))
+    assert title == 'rise, filter 0.1' and rise(one, 'overall') == rise(other, 'overall')
+    assert rise(other, 'few') is None
+    trained['random']['split'], trained['sam']['rho'] = 'train', 9.0
+    assert rise(trained, 'overall') is None
+    assert columns['test loss'](trained, 'overall') is None
+    assert columns[f"SAM {one['sam']['rho']:g}"](trained, 'overall') is None
+    assert columns['top eigenvalue'](trained, 'overall') is not None

@@ -2,14 +2,15 @@ import copy
 import json
 import os
 import platform
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from pytest import approx
 
-from ltcls.evaluation.record import (build_record, contradictions, read_log, read_record,
-                                     recombines, write_record)
+from ltcls.evaluation.record import (build_record, contradictions, forget_peak_memory,
+                                     peak_memory, read_log, read_record, recombines, write_record)
 from ltcls.evaluation.scores import measure
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2])
@@ -126,3 +127,13 @@ def test_a_bad_line_inside_a_log_is_named(tmp_path):
         read_log(path)
     with pytest.raises(FileNotFoundError, match='No training log'):
         read_log(tmp_path / 'none.jsonl')
+
+
+@pytest.mark.skipif(not Path('/proc/self/clear_refs').is_file(), reason='only Linux forgets')
+def test_peak_memory_is_that_since_it_was_forgotten():
+    forget_peak_memory()
+    large = torch.ones(2 ** 26)         # 256 MiB
+    most = peak_memory()
+    del large
+    forget_peak_memory()
+    assert peak_memory() < most - 2 ** 27

@@ -2,7 +2,8 @@ import torch
 
 from ltcls.evaluation.record import build_record
 from ltcls.evaluation.scores import measure
-from ltcls.evaluation.table import class_table, comparison_table, run_table, scores_table
+from ltcls.evaluation.table import (class_table, comparison_table, experiments, run_table,
+                                    scores_table)
 
 COUNTS = [500, 50, 5]
 
@@ -97,3 +98,18 @@ def test_what_cannot_be_compared_is_said_below_the_table():
         [record(fingerprints=dict(train='a', test='t')), record(fingerprints=dict(test='t'))])
     assert 'selected on the test set in ce_resnet32_cifar10 (seed 0)' in comparison_table(
         [record(selected_on_test=True), record()])
+
+
+def test_only_seeds_of_one_config_on_the_same_images_are_averaged():
+    def run(lr=0.1, seed=0, train='a', root='here'):
+        return record(seed=seed, fingerprints=dict(train=train), config=dict(
+            lr=lr, randomness=dict(seed=seed), train_dataloader=dict(dataset=dict(root=root))))
+
+    first, second = run(), run(seed=1, root='elsewhere')
+    steep, other, again, once_more = run(lr=0.5), run(train='b'), run(), run()
+    assert experiments([first, second]) == dict(ce=[first, second])
+    runs = [first, second, steep, other, again, once_more]
+    assert experiments(runs) == {'ce (1)': [first, second], 'ce (2)': [steep], 'ce (3)': [other],
+                                 'ce (4)': [again], 'ce (5)': [once_more]}
+    assert [row[:2] for row in cells(comparison_table([first, second, steep], average=True))[1:]
+            ] == [['ce (1)', '2'], ['ce (2)', '1']]

@@ -1,15 +1,20 @@
 """Sample weights by the three methods: their values, the step they lead to, shared passes."""
 
+import copy
+from types import SimpleNamespace
+
 import pytest
 import torch
 from meta_toys import (BATCH, CLASS_WEIGHTS, DEV, classifier, convolutional, double_backward,
                        images, linear, photos, rows, run, state)
 from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
 from torch.testing import assert_close
 
-from ltcls.hooks import L2RWHook, MetaReweightHook, MetaWeightNetHook
+from ltcls.hooks import L2RWHook, MetaReweightHook, MetaWeightNetHook, NaNGuardHook
 from ltcls.hooks.meta_gradient import MetaGradient, VirtualStep
 from ltcls.hooks.meta_reweight import balancing_weights
+from ltcls.hooks.nan_guard import StepFilter
 from ltcls.longtail import exponential_counts
 from ltcls.models import MixedLabels
 from ltcls.optim_wrappers import GNM, SAM, PerturbedOptimWrapper
@@ -60,6 +65,34 @@ def test_a_class_without_images_weighs_nothing_and_does_not_count():
     weights = balancing_weights([500, 0, 50, 10], 0.9999)
     assert weights[1] == 0
     assert_close(weights[[0, 2, 3]], balancing_weights([500, 50, 10], 0.9999))
+
+
+# -- steps that are no numbers ---------------------------------------------------------------
+
+@pytest.mark.parametrize('hook', [MetaReweightHook(begin=0), MetaWeightNetHook()])
+def test_a_virtual_step_that_overflows_costs_one_step_and_nothing_else(hook):
+    order = SimpleNamespace(_hooks=[])
+    for one in (hook, NaNGuardHook('skip')):
+        Runner.register_hook(order, one)
+    assert order._hooks[-1] is hook           # its pass moves the buffers that the guard notes
+
+    model, clean, hook = classifier(), hook.virtual_step, copy.deepcopy(hook)
+    wrapper = OptimWrapper(sgd(model))
+    filter = StepFilter(model, wrapper)
+    wild = VirtualStep(lr=torch.inf)
+    states = [state(model)]
+    for number in range(3):
+        hook.virtual_step = lambda epoch: wild if number == 1 else clean(epoch)
+        filter.remember()
+        run(hook, model, wrapper)
+        states.append(state(model))
+    assert filter.count() == (1, 3)
+    assert all(torch.equal(value, states[1][name]) for name, value in states[2].items()
+               if value.is_floating_point())
+    for before, after in ((0, 1), (2, 3)):
+        assert not torch.equal(states[before]['head.weight'], states[after]['head.weight'])
+    if isinstance(hook, MetaWeightNetHook):
+        assert all(value.isfinite().all() for value in hook.net.parameters())
 
 
 # -- meta-reweighting -----------------------------------------------------------------------

@@ -149,7 +149,8 @@ def measured(row: dict, record: dict) -> float | None:
         top = record['overall'].get('topk') or {}
         return top.get('accuracy') if top.get('k') == int(metric[3:]) else None
     if metric == 'open-set F':
-        return (record.get('open_set') or {}).get('f_measure')
+        found = record.get('open_set')
+        return 100 * found['f']['paper']['f'] if found else None
     classes = record['per_class']
     members = shot_groups([entry['train_count'] for entry in classes], row['group_rule'])[metric]
     values = [classes[c]['accuracy'] for c in members if classes[c]['accuracy'] is not None]
@@ -166,14 +167,15 @@ def fill(rows: Iterable[dict], runs: list[Run], data: dict,
     """
     configs = config_names() if configs is None else configs
     wanted = {row['config'] or row['planned'] for row in rows}
+    stages = {earlier_stage(run.record) for run in runs}
     remarks, sound = [], []
     for run in runs:
-        if run.record['name'] in wanted and run.record['name'] in configs:
+        if run.record['name'] in configs and run.record['name'] in wanted | stages:
             reason = departure(run.record, configs)
-            if reason:
-                remarks.append(f'{run.path} fills nothing: {reason}')
-            else:
+            if not reason:
                 sound.append(run)
+            elif run.record['name'] in wanted:
+                remarks.append(f'{run.path} fills nothing: {reason}')
     filled = [_fill_row(row, sound, data, configs) for row in rows]
     for row in filled:
         if row['status'] == 'not reproduced' and not row['tried']:
@@ -231,12 +233,17 @@ def minutes(run: Run, runs: list[Run]) -> float:
     """Training time of a run and of the stages it started from, as far as they have records."""
     record = run.record
     total = (record.get('training_time') or record.get('wall_time') or 0) / 60
-    earlier = ((record.get('config') or {}).get('init_from') or {}).get('config')
-    stages = [other for other in runs if earlier
-              and other.record['name'] == Path(earlier).name.removesuffix('.py')
+    stages = [other for other in runs
+              if other.record['name'] == earlier_stage(record)
               and other.record['seed'] == record['seed']
               and other.record['fingerprints'] == record['fingerprints']]
     return total + (minutes(max(stages, key=lambda r: r.record['date']), runs) if stages else 0)
+
+
+def earlier_stage(record: dict) -> str | None:
+    """The name of the config that a run started from."""
+    earlier = ((record.get('config') or {}).get('init_from') or {}).get('config')
+    return earlier and Path(earlier).name.removesuffix('.py')
 
 
 def hardware(record: dict) -> str:
