@@ -5,11 +5,13 @@ Each patch is small and is applied only where the fault is present.
 
 import functools
 import os
+import sys
 
 import numpy as np
 import torch
 from mmengine.dist import is_main_process
 from mmengine.logging import HistoryBuffer
+from mmengine.model import convert_sync_batchnorm as mmengine_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner import runner as mmengine_runner
@@ -139,6 +141,15 @@ class _Writer:
         """Nothing: `save_to_disk` flushes once at the end."""
 
 
+def convert_sync_batchnorm(module, implementation: str = 'torch'):
+    """mmengine's drops the activation inside timm's batch norms, which timm's own keeps."""
+    layers = sys.modules.get('timm.layers')
+    if implementation == 'torch' and layers is not None:
+        if any(isinstance(part, layers.BatchNormAct2d) for part in module.modules()):
+            return layers.convert_sync_batchnorm(module)
+    return mmengine_sync_batchnorm(module, implementation)
+
+
 def clip_without_waiting(self) -> None:
     """`OptimWrapper._clip_grad`, less the log of the norm, for which every step would wait."""
     params = [p for group in self.optimizer.param_groups for p in group['params']
@@ -160,4 +171,5 @@ mmengine_runner.save_checkpoint = save_to_disk
 # The runner's look at the machine imports torchvision and starts a compiler: half a second for a
 # log that is not written. evaluation.json says what there is.
 mmengine_runner.collect_env = dict
+mmengine_runner.convert_sync_batchnorm = convert_sync_batchnorm
 OptimWrapper._clip_grad = clip_without_waiting

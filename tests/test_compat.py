@@ -166,3 +166,16 @@ def test_only_the_first_rank_writes(tmp_path, monkeypatch):
     monkeypatch.setattr(ltcls.compat, 'is_main_process', lambda: False)
     save_to_disk(dict(value=1), str(tmp_path / 'epoch_1.pth'))
     assert not list(tmp_path.iterdir())
+
+
+def test_timm_batch_norms_keep_their_activation_when_they_are_synchronised():
+    timm = pytest.importorskip('timm')
+    model = timm.create_model('regnetx_002', num_classes=0).eval()
+    images = torch.randn(2, 3, 64, 64)
+    expected = model(images)
+    found = ltcls.compat.mmengine_runner.convert_sync_batchnorm(model, 'torch')
+    kinds = {type(module).__name__ for module in found.modules()}
+    assert 'SyncBatchNormAct' in kinds and not any(kind.startswith('BatchNorm') for kind in kinds)
+    torch.testing.assert_close(found(images), expected)
+    plain = ltcls.compat.mmengine_runner.convert_sync_batchnorm(torch.nn.BatchNorm2d(3), 'torch')
+    assert type(plain) is torch.nn.SyncBatchNorm

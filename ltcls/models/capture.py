@@ -37,6 +37,17 @@ def capture(backbone: nn.Module, compile: bool | str, cuda_graphs: bool) -> bool
     return True
 
 
+def own_gradients(backbone: nn.Module) -> None:
+    """Have gradients leave a replayed backward as copies.
+
+    They lie in the memory of the CUDA graph, which the next forward uses again: before the step,
+    under gradient accumulation and where a step has several passes.
+    """
+    for parameter in backbone.parameters():
+        if parameter.requires_grad:
+            parameter.register_hook(torch.clone)
+
+
 def check_capture(model: nn.Module, optim_wrapper) -> None:
     """Refuse an optim wrapper that cannot work on a captured backbone.
 

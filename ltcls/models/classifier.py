@@ -12,7 +12,7 @@ from ltcls.longtail import Clock, LongTailModule
 from ltcls.optim_wrappers import Objective, PerturbedOptimWrapper
 from ltcls.registry import LOSSES, MODELS
 
-from .capture import capture, check_capture
+from .capture import capture, check_capture, own_gradients
 from .mixing import MixedLabels
 
 PRECISIONS = {None: None, 'float32': None, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
@@ -74,9 +74,11 @@ class Classifier(BaseModel):
             self.data_preprocessor.channels_last = True
         self.captured = capture(self.backbone, compile, cuda_graphs)
         self.frozen_bn = frozen_bn
-        self.frozen = [self._part(path) for path in frozen]
-        for part in self.frozen:
-            part.requires_grad_(False)
+        self.frozen = list(frozen)
+        for path in self.frozen:
+            self._part(path).requires_grad_(False)
+        if cuda_graphs:
+            own_gradients(self.backbone)
         self.register_buffer('class_counts', torch.zeros(num_classes, dtype=torch.float64))
         self.register_buffer('class_weights', None, persistent=False)
         self.class_weight_mean = 'weighted'
@@ -137,7 +139,7 @@ class Classifier(BaseModel):
     def train(self, mode: bool = True) -> 'Classifier':
         """Training mode for all but the frozen parts."""
         super().train(mode)
-        for part in self.frozen:
+        for part in map(self._part, self.frozen):
             part.eval()
             if mode and self.frozen_bn == 'shift':
                 for module in part.modules():

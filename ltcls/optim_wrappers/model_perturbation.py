@@ -75,6 +75,7 @@ class ModelPerturbation(PerturbedOptimWrapper):
             flat.uniform_(-self.bound / 2, self.bound / 2)
         else:
             a, b = (BETA_SHAPES[i] for i in torch.randint(len(BETA_SHAPES), (2,)).tolist())
-            beta = torch.distributions.Beta(flat.new_tensor(a), flat.new_tensor(b))
+            beta = torch.distributions.Beta(flat.new_full((), a), flat.new_full((), b),
+                                            validate_args=False)      # which would wait
             levels = (beta.sample(flat.shape) * 4).round() / 4 - 0.5
             flat.copy_(levels * self.bound)

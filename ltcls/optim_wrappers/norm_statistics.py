@@ -38,17 +38,27 @@ def still_buffers(model: nn.Module):
             buffers[name] = buffer
 
 
+PLAIN = (_BatchNorm.forward, nn.SyncBatchNorm.forward)
+
+
 class BatchStatistics:
     """Means and variances of one pass, for other passes over parts of the same batch.
 
     A part of a batch has other statistics than the batch; normalised by those of the whole batch,
     its features are what they were there. The recorded statistics can carry gradient back to the
     pass that they come from: `roots` are part of its graph, `leaves` collect the gradient.
+
+    Raises:
+        ValueError: a batch norm in training mode that does more than torch's and timm's.
     """
 
     def __init__(self, model: nn.Module):
         self.norms = [module for module in model.modules()
                       if isinstance(module, _BatchNorm) and module.training]
+        for module in self.norms:
+            if type(module).forward not in PLAIN and not hasattr(module, 'act'):
+                raise ValueError(f'{type(module).__name__} is a batch norm with a forward of its '
+                                 "own, which CCSAM cannot replace: use CCSAM(perturb='head').")
         self.roots: list[Tensor] = []
         self.leaves: list[Tensor] = []
 
@@ -96,4 +106,6 @@ def _normalise(module: nn.Module, mean: Tensor, variance: Tensor, inputs: Tensor
     shift = -mean * scale
     if module.affine:
         scale, shift = scale * module.weight, shift * module.weight + module.bias
-    return torch.addcmul(shift.view(shape), inputs, scale.view(shape)).to(inputs.dtype)
+    found = torch.addcmul(shift.view(shape), inputs, scale.view(shape)).to(inputs.dtype)
+    # timm's batch norms hold the activation that follows.
+    return module.act(module.drop(found)) if hasattr(module, 'act') else found

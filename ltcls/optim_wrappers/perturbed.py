@@ -148,12 +148,13 @@ class PerturbedOptimWrapper(OptimWrapper):
         params, grads = _present(self.params if params is None else params, grads)
         if not params:
             return
-        torch._foreach_mul_(grads, self._scaled(torch.as_tensor(
-            weight, dtype=grads[0].dtype, device=grads[0].device)))
+        if not isinstance(weight, Tensor):
+            weight = grads[0].new_full((), weight)
+        torch._foreach_mul_(grads, self._scaled(weight.to(grads[0].dtype)))
         old = [(p.grad, grad) for p, grad in zip(params, grads) if p.grad is not None]
         for parameter, grad in zip(params, grads):
             if parameter.grad is None:
-                parameter.grad = grad
+                parameter.grad = _laid_out_as(parameter, grad)
         if old:
             torch._foreach_add_(*map(list, zip(*old)))
 
@@ -241,7 +242,8 @@ class PerturbedOptimWrapper(OptimWrapper):
         else:
             raise ValueError(f'{type(self).__name__} got loss_scale={loss_scale!r}; use None, '
                              "'dynamic', a positive number or a dict for torch.amp.GradScaler.")
-        return torch.amp.GradScaler(self._trainable()[0].device.type, **arguments)
+        device = self.optimizer.param_groups[0]['params'][0].device    # also where nothing trains
+        return torch.amp.GradScaler(device.type, **arguments)
 
     def _scaled(self, loss: Tensor) -> Tensor:
         loss = self.scale_loss(loss)
@@ -341,6 +343,14 @@ def check_radius(name: str, rho: float | Sequence[Sequence[float]]) -> None:
 def _present(params: Sequence, tensors: Sequence) -> tuple[list, list]:
     pairs = [(p, tensor) for p, tensor in zip(params, tensors) if tensor is not None]
     return [p for p, _ in pairs], [tensor for _, tensor in pairs]
+
+
+def _laid_out_as(parameter: Tensor, grad: Tensor) -> Tensor:
+    """The gradient with the strides of its parameter, as `backward` leaves it for fused kernels."""
+    strides = zip(grad.shape, grad.stride(), parameter.stride())
+    if all(size == 1 or own == wanted for size, own, wanted in strides):
+        return grad
+    return torch.empty_like(parameter).copy_(grad)
 
 
 def _unflatten(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:

@@ -87,7 +87,7 @@ def test_a_resumed_average_continues():
 
 def test_batch_norm_in_frozen_parts_keeps_its_statistics():
     model = classifier()
-    model.frozen = [model.backbone]
+    model.frozen = ['backbone']
     model.backbone.bn1.running_mean.fill_(3.0)
     measure_batch_norm(model.train(), [torch.randn(4, 3, 8, 8)])
     assert torch.equal(model.backbone.bn1.running_mean, torch.full((16,), 3.0))

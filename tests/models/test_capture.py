@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 from ltcls.longtail import Clock
 from ltcls.models import Classifier
+from ltcls.models.capture import own_gradients
 from ltcls.registry import OPTIM_WRAPPERS
 
 COUNTS = [40, 20, 10, 5]
@@ -95,6 +96,35 @@ def test_cuda_graphs_train_to_the_same_weights(wrapper):
         results.append(model.state_dict())
     for name, value in results[0].items():
         assert_close(results[1][name], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize('wrapper', WRAPPERS, ids=lambda wrapper: wrapper['type'])
+def test_gradients_that_leave_as_copies_are_the_same(wrapper):
+    expected, model = trained(classifier(), wrapper), classifier()
+    own_gradients(model.backbone)
+    found = trained(model, wrapper)
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_a_gradient_that_leaves_as_a_copy_lies_in_memory_of_its_own():
+    class Handed(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, weight):
+            return weight.sum()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return buffer
+
+    buffer, layer = torch.ones(1, 2), torch.nn.Linear(2, 1, bias=False)
+    for own in (False, True):
+        if own:
+            own_gradients(layer)
+        layer.weight.grad = None
+        Handed.apply(layer.weight).backward()
+        found, = torch.autograd.grad(Handed.apply(layer.weight), [layer.weight])
+        assert (found.data_ptr() != buffer.data_ptr()) is own
+        assert torch.equal(layer.weight.grad, buffer) and torch.equal(found, buffer)
 
 
 def test_a_copy_of_a_captured_model_runs_without_it():

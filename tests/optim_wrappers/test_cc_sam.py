@@ -557,3 +557,34 @@ def test_given_statistics_leave_the_layer_as_it_was_also_when_the_pass_raises():
         1 / 0
     assert 'forward' not in vars(model) and same(state(model), before)
     assert expected.shape == (4, 3)
+
+
+@pytest.mark.parametrize('name', ['regnetx_002', 'mobilenetv3_small_050'])
+def test_activations_inside_batch_norms_are_kept_in_the_passes_of_the_classes(name):
+    pytest.importorskip('timm')
+    options = dict(backbone=dict(type='TimmBackbone', name=name))
+    plain, perturbed = classifier(**options), classifier(**options)
+    for model in (plain, perturbed):      # dropout would differ from pass to pass
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+    images = dict(inputs=torch.randint(0, 256, (8, 3, 64, 64), dtype=torch.uint8),
+                  labels=batch()['labels'])
+    plain.train_step(images, OptimWrapper(sgd(plain, lr=1.0)))
+    perturbed.train_step(images, CCSAM(sgd(perturbed, lr=1.0), perturb='all', radius=0.0))
+    before = state(classifier(**options))
+    moved = [torch.cat([(state(model)[key] - before[key]).flatten() for key, _ in
+                        plain.named_parameters()]) for model in (plain, perturbed)]
+    assert torch.cosine_similarity(*moved, dim=0) > 0.999
+    assert_close(moved[1].norm(), moved[0].norm(), rtol=1e-2, atol=0)
+
+
+def test_a_batch_norm_with_a_forward_of_its_own_is_refused():
+    class Scaled(torch.nn.BatchNorm2d):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    model = classifier()
+    model.backbone.bn = Scaled(model.backbone.bn.num_features)
+    with pytest.raises(ValueError, match="Scaled is a batch norm with a forward of its own"):
+        model.train_step(batch(), CCSAM(sgd(model), perturb='all'))

@@ -327,6 +327,45 @@ def test_a_float16_step_that_is_not_finite_is_skipped_and_the_scale_halved():
     assert not torch.equal(model.head.weight, before['head.weight'])
 
 
+def test_a_stage_in_which_nothing_trains_may_scale_its_loss():
+    model = classifier(frozen=['backbone', 'head'])
+    assert PerturbedOptimWrapper(sgd(model), loss_scale='dynamic').loss_scaler is not None
+
+
+@pytest.mark.parametrize(('method', 'options'), [
+    (GradientNormPenalty, {}), (ModelPerturbation, dict(std_weight=0.5))])
+def test_gradients_have_the_strides_of_their_parameters(method, options):
+    steps = []
+    for fused in (False, True):
+        torch.manual_seed(3)
+        model = classifier(backbone=dict(type=Permuting))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=fused)
+        wrapper = method(optimizer, **options)
+        wrapper.zero_grad = lambda **kwargs: None      # they are looked at
+        torch.manual_seed(0)
+        model.train_step(batch(), wrapper)
+        assert [p.grad.stride() for p in model.parameters()] == [
+            p.stride() for p in model.parameters()]
+        steps.append(state(model))
+    for name, value in steps[0].items():
+        assert_close(steps[1][name], value, msg=lambda text: f'{name}: {text}')
+
+
+class Permuting(torch.nn.Module):
+    """Convolves what has channels last in memory, as ConvNeXt does, with contiguous weights."""
+
+    num_features = 8
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(3, 8, 3, padding=1)
+        self.conv2 = torch.nn.Conv2d(8, 8, 2, stride=2)
+
+    def forward(self, x):
+        x = self.conv1(x).permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        return self.conv2(x).mean(dim=(2, 3))
+
+
 def test_float16_without_loss_scaling_is_refused():
     model = classifier(precision='float16')
     for wrapper in (OptimWrapper(sgd(model)), SAM(sgd(model))):

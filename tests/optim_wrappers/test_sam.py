@@ -110,6 +110,12 @@ def test_rwsam_climbs_the_weighted_loss_and_descends_the_plain_one():
                        step(SAM, rho=0.1, **IMBALANCED))
 
 
+def test_rwsam_stays_finite_with_a_thousand_classes():
+    model = FunctionModel(quadratic, weight=[1.0, 2.0], class_counts=range(2000, 1000, -1))
+    RwSAM(sgd(model), rho=0.1, growth=1.6).update_params(objective(model, A))
+    assert model.weight.isfinite().all()
+
+
 class FixedNoise(ModelPerturbation):
     """Two given offsets, in turn."""
 
