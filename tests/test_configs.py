@@ -154,6 +154,11 @@ def test_a_later_stage_freezes_what_it_takes_over_or_trains_it_on(configs):
             assert cfg.train_cfg.max_epochs > 0, name
 
 
+def test_no_training_keeps_workers_that_a_resumed_run_would_not_have(configs):
+    assert not [name for name, cfg in configs.items()
+                if cfg.train_dataloader.get('persistent_workers')]
+
+
 def test_no_two_configs_are_the_same_experiment(configs):
     seen = {}
     for name, cfg in configs.items():

@@ -1,6 +1,7 @@
 """`ltcls data`: look at the data of a config, or lay data out from its archives."""
 
 import argparse
+import copy
 import sys
 import warnings
 from pathlib import Path
@@ -70,11 +71,14 @@ def _datasets(cfg) -> dict[str, dict]:
     found: list[tuple[dict, list[str]]] = []
     for name in ('train', 'val', 'test', 'dev'):
         loader = cfg.get(f"{'train' if name == 'dev' else name}_dataloader")
-        if loader is None or name == 'dev' and not loader.dataset.get('held_out'):
+        if loader is None:
             continue
         config = loader.dataset.to_dict()
         if name == 'dev':
-            config['split'] = 'dev'
+            images = config.get('known', config)         # of an open set
+            if not images.get('held_out'):
+                continue
+            images['split'] = 'dev'
         users = next((users for known, users in found if known == config), None)
         if users is None:
             found.append((config, [name]))
@@ -88,8 +92,10 @@ def _describe(config: dict, verify: str | None) -> tuple:
     from ltcls.datasets.files import ImageFileDataset
     from ltcls.longtail import shot_groups
     from ltcls.registry import DATASETS
-    if verify is not None and issubclass(DATASETS.get(config['type']), ImageFileDataset):
-        config = dict(config, verify=verify)
+    config = copy.deepcopy(config)
+    for node in (config, config.get('known'), config.get('unknown')):
+        if verify and node and issubclass(DATASETS.get(node['type']), ImageFileDataset):
+            node['verify'] = verify
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
         dataset = DATASETS.build(config)
@@ -100,5 +106,5 @@ def _describe(config: dict, verify: str | None) -> tuple:
     groups = shot_groups(counts).values()
     return (dataset.split, f'{len(dataset):,}', f'{len(counts):,}',
             f'{max(counts):,} to {min(counts):,}',
-            ' / '.join(str(len(group)) for group in groups), len(dataset.skipped),
+            ' / '.join(str(len(group)) for group in groups), len(getattr(dataset, 'skipped', ())),
             dataset.fingerprint[:12])

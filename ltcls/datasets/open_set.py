@@ -86,6 +86,11 @@ class OpenSet(Dataset):
         return self.known.split
 
     @property
+    def skipped(self) -> list[str]:
+        """Images that were left out since they cannot be read."""
+        return [*self.known.skipped, *(self.unknown.skipped if self.unknown else ())]
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over the known class names and all images with their labels here."""
         names = self.known.identities()

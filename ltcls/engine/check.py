@@ -123,6 +123,7 @@ def check_config(cfg: Config) -> None:
     _check_init_from(cfg.get('init_from'))
     _check_scaling(cfg.get('auto_scale_lr'))
     _check_schedules(cfg.get('param_scheduler'))
+    _check_end(cfg)
     for key in LOADERS:
         for name, value in (cfg.get(key) or {}).items():
             _check_argument(key, 'a data loader', name, LOADER_ARGUMENTS)
@@ -167,6 +168,26 @@ def _check_schedules(nodes) -> None:
             key, begin = f'param_scheduler[{index}]', node.get('begin', 0)
             _check_least(key, node, begin=0, T_max=1)
             _check_least(key, node, end=begin + 1)
+            if str(node.get('type')).startswith('ReduceOnPlateau'):
+                raise ValueError(f"{key}: {node['type']} follows validations, and not all of them "
+                                 'are repeated after --resume: use a schedule by epochs.')
+
+
+def _check_end(cfg: Config) -> None:
+    """What would leave a run without the checkpoint of its last epoch, which is its result."""
+    key, node = 'default_hooks.checkpoint', (cfg.get('default_hooks') or {}).get('checkpoint')
+    if node is None:
+        raise ValueError(f"Config key '{key}' must be a CheckpointHook: a run ends with the "
+                         'checkpoint that is tested, resumed from and started from.')
+    for name, value in dict(by_epoch=True, save_last=True, filename_tmpl=None,
+                            out_dir=None).items():
+        if node.get(name, value) != value:
+            raise ValueError(f'Config key {key}.{name}={node[name]!r}: a run ends with its last '
+                             f"epoch's checkpoint in its own folder; remove '{name}'.")
+    for index, hook in enumerate(cfg.get('custom_hooks') or ()):
+        if isinstance(hook, dict) and hook.get('type') == 'EarlyStoppingHook':
+            raise ValueError(f'custom_hooks[{index}]: EarlyStoppingHook ends a run before its last '
+                             'epoch, whose result counts here: lower train_cfg.max_epochs.')
 
 
 def check_option_names(cfg_options: dict, cfg: Config) -> None:

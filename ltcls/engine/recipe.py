@@ -1,6 +1,6 @@
 """Recipes: a stage may start from another config, which is trained first if it has to be."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from ltcls.engine.stage import announce, read_stored_config, run_stage
 from ltcls.evaluation.record import read_record
 from ltcls.registry import MODELS
 
+PATIENCE = 60                             # seconds between two words to the ranks that wait
 PARTS = ('backbone', 'head', 'loss')      # of every model of ltcls
 
 
@@ -42,10 +43,10 @@ def stages(config: str | Path, options: Options,
     """Config files and complete configs of a recipe, the first stage first.
 
     Args:
-        later: the stages that have led here, last first.
+        later: the stages that have led here, their files without links.
     """
-    path = find_config(config).resolve()
-    if path in later:
+    path = find_config(config)
+    if path.resolve() in later:
         raise ValueError(f'{path}: init_from leads back to this config itself.')
     cfg = load_config(path, options)
     if cfg.get('init_from') is None:
@@ -55,7 +56,7 @@ def stages(config: str | Path, options: Options,
     if below.work_dir == Path(cfg.work_dir):
         raise ValueError(f'{cfg.work_dir} is the folder of the earlier stage {earlier.stem}, which '
                          'needs one of its own: choose another with --work-dir.')
-    return [*stages(earlier, below, (*later, path)), (path, cfg)]
+    return [*stages(earlier, below, (*later, path.resolve())), (path, cfg)]
 
 
 def check_all(config: str | Path, options: Options) -> None:
@@ -181,9 +182,16 @@ def alone_in(work_dir: Path):
             lock.acquire(timeout=0)
         except Timeout:
             announce(f'waiting for another process that trains in {work_dir}')
-            lock.acquire()
-    barrier()
     try:
+        # In turns, since ranks that wait for the first one give up after some minutes.
+        held = [lock.is_locked]
+        broadcast_object_list(held)
+        while not held[0]:
+            if is_main_process():
+                with suppress(Timeout):
+                    lock.acquire(timeout=PATIENCE)
+                held = [lock.is_locked]
+            broadcast_object_list(held)
         yield
     finally:
         lock.release()

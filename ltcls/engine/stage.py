@@ -26,8 +26,9 @@ from ltcls.evaluation.record import (build_record, forget_peak_memory, peak_memo
 
 CONFIG_NAME = 'config.json'
 # mmengine warns of its own use of its own old names at every start, and of each frozen parameter
-# where learning rates differ by parameter.
-NOISE = ('FileClient', 'HardDiskBackend', 'is skipped since its requires_grad=False')
+# where learning rates differ by parameter, and of gradients that AccumulationHook does not lose.
+NOISE = ('FileClient', 'HardDiskBackend', 'is skipped since its requires_grad=False',
+         'Resumed iteration number is not divisible')
 _runners = itertools.count()
 
 
@@ -74,9 +75,10 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
     forget_peak_memory()
     work_dir = Path(cfg.work_dir)
     if checkpoint is not None:
+        content = read_checkpoint(checkpoint)
         cfg.load_from, cfg.resume = str(checkpoint), True
     store_config(work_dir, cfg)
-    runner = build_runner(cfg if checkpoint is None else without_weights(cfg))
+    runner = build_runner(cfg if checkpoint is None else _going_on(cfg, content))
     opening = _opening(path, cfg, runner)
     for line in [opening, *_trained_share(_bare(runner.model)), *_scaling(cfg)]:
         announce(line)
@@ -84,8 +86,8 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
     give_data(runner, cfg, runner.train_loop, runner.val_loop, runner.test_loop)
     register_engine_hooks(runner, options)
     if checkpoint is not None:
-        check_fits(_bare(runner.model), read_checkpoint(checkpoint), checkpoint,
-                   resume=cfg.train_cfg.max_epochs > 0)
+        check_fits(_bare(runner.model), content, checkpoint, resume=cfg.train_cfg.max_epochs > 0)
+        del content
         _name_in_errors(runner, checkpoint)
         announce(f'continuing from {checkpoint.name}')
     elif init is not None:
@@ -99,6 +101,14 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
                            epoch=cfg.train_cfg.max_epochs, seed=runner.seed)
     report(options, record, work_dir)
     return record
+
+
+def _going_on(cfg: Config, content: dict) -> Config:
+    """The config for a run that resumes: with its seed, and without weights to load."""
+    cfg = without_weights(cfg)
+    if (cfg.get('randomness') or {}).get('seed') is None:
+        cfg.merge_from_dict({'randomness.seed': content.get('meta', {}).get('seed')})
+    return cfg
 
 
 def test_checkpoint(path: Path, cfg: Config, checkpoint: Path, options: Options) -> dict:
@@ -122,6 +132,7 @@ def register_engine_hooks(runner: Runner, options: Options) -> None:
     """What every training has, whatever its config says, and what does not make it another one."""
     runner.register_hook(dict(type='NaNGuardHook', on_nan=options.on_nan))
     runner.register_hook(InterruptionHook())
+    runner.register_hook(dict(type='AccumulationHook'))
     if get_world_size() > 1:
         runner.register_hook(dict(type='SyncStatisticsHook'))
 

@@ -1,3 +1,4 @@
+from .accumulation import AccumulationHook
 from .checkpoint import CheckpointHook
 from .deferred_resample import DeferredResampleHook
 from .deferred_reweight import DeferredReweightHook
@@ -14,7 +15,8 @@ from .sync_statistics import SyncStatisticsHook
 from .training_log import QuietRuntimeInfoHook, TrainingLogHook
 from .weight_average import SWAHook
 
-__all__ = ['CheckpointHook', 'ClassMeanHook', 'DeferredResampleHook', 'DeferredReweightHook',
-           'EpochSeedHook', 'L2RWHook', 'LongTailHook', 'MetaReweightHook', 'MetaWeightNetHook',
-           'NaNGuardHook', 'NonFiniteError', 'PlainCheckpointHook', 'QuietRuntimeInfoHook',
-           'SWAHook', 'SpectralNormHook', 'SyncStatisticsHook', 'TrainingLogHook']
+__all__ = ['AccumulationHook', 'CheckpointHook', 'ClassMeanHook', 'DeferredResampleHook',
+           'DeferredReweightHook', 'EpochSeedHook', 'L2RWHook', 'LongTailHook', 'MetaReweightHook',
+           'MetaWeightNetHook', 'NaNGuardHook', 'NonFiniteError', 'PlainCheckpointHook',
+           'QuietRuntimeInfoHook', 'SWAHook', 'SpectralNormHook', 'SyncStatisticsHook',
+           'TrainingLogHook']

@@ -212,3 +212,20 @@ def test_problems_of_one_data_set_do_not_hide_the_others(places, capsys):
     said = capsys.readouterr()
     assert said.out.count('\n| ') == 3
     assert said.err.startswith('error: test: 1 of 2 test images of Places-LT are missing')
+
+
+def test_an_open_set_is_checked_with_its_development_images(tmp_path, capsys):
+    path = tmp_path / 'open.py'
+    path.write_text("""
+_base_ = 'ltcls::ce/ce_resnet20_digits.py'
+data_preprocessor = dict(num_classes=8)
+images = dict(_delete_=True, type='OpenSet', held_out=['8', '9'],
+              known=dict(type='DigitsLT', split='train', imbalance=10, held_out=2))
+train_dataloader = dict(dataset=images)
+""")
+    assert main(['data', 'check', str(path), '--verify', 'header']) == 0
+    rows = [[cell.strip() for cell in line.split('|')[1:-1]]
+            for line in capsys.readouterr().out.splitlines() if line.startswith('|')]
+    found = {row[0]: row[1:4] for row in rows}
+    assert found['train'][0] == 'train' and found['train'][2] == '8'
+    assert found['dev'] == ['dev', '16', '8']

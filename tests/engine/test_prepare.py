@@ -127,6 +127,18 @@ WRONG = {
                                 r'^Config key param_scheduler\[0\].T_max=0 must'),
     'steps of no batch': (dict(optim_wrapper__accumulative_counts=0),
                           r'^Config key optim_wrapper.accumulative_counts=0 must be an integer'),
+    'a schedule that follows validations': (
+        dict(param_scheduler=[dict(type='ReduceOnPlateauLR', monitor='accuracy')]),
+        r'^param_scheduler\[0\]: ReduceOnPlateauLR follows validations'),
+    'an end before the last epoch': (
+        dict(custom_hooks=[dict(type='EarlyStoppingHook', monitor='accuracy')]),
+        r'^custom_hooks\[0\]: EarlyStoppingHook ends a run before its last'),
+    'no checkpoint': (dict(default_hooks__checkpoint=None),
+                      r"^Config key 'default_hooks.checkpoint' must be a CheckpointHook"),
+    'no last checkpoint': (dict(default_hooks__checkpoint__save_last=False),
+                           r'^Config key default_hooks.checkpoint.save_last=False: a run ends'),
+    'checkpoints elsewhere': (dict(default_hooks__checkpoint__out_dir='/x'),
+                              r"^Config key default_hooks.checkpoint.out_dir='/x': a run ends"),
     'a seed below zero': (dict(randomness__seed=-1), r'^Config key randomness.seed=-1 must lie'),
     'a default hook': (dict(default_hooks__chekpoint=dict(type='CheckpointHook')),
                        r"^default_hooks has no key 'chekpoint'. Did you mean 'checkpoint'"),

@@ -1,16 +1,23 @@
 """Recipes on the digits: order and reuse of stages, what starts from what, what a run leaves."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.dist import broadcast_object_list
+from torch.distributed import distributed_c10d
 from torch.testing import assert_close
+from two_ranks import on_two_ranks
 
+from ltcls.engine import recipe
 from ltcls.engine.prepare import Options, load_config
 from ltcls.engine.recipe import run, stages
 from ltcls.evaluation.record import read_record
@@ -359,7 +366,9 @@ with FileLock(sys.argv[1]):
 """
 
 
-def test_a_second_process_waits_for_the_folder_and_then_trains(configs, tmp_path, capsys):
+def test_a_second_process_waits_for_the_folder_and_then_trains(configs, tmp_path, capsys,
+                                                               monkeypatch):
+    monkeypatch.setattr('ltcls.engine.recipe.PATIENCE', 0.3)
     folder = tmp_path / 'ce_resnet8_digits'
     folder.mkdir()
     other = subprocess.Popen([sys.executable, '-c', HOLDER, str(folder / '.lock')],
@@ -369,3 +378,59 @@ def test_a_second_process_waits_for_the_folder_and_then_trains(configs, tmp_path
     assert other.wait() == 0
     assert f'waiting for another process that trains in {folder}' in capsys.readouterr().out
     assert read_record(folder / 'evaluation.json')['epoch'] == 3
+
+
+def wait_for_a_folder(rank: int) -> dict:
+    """Seconds until the folder was free; the ranks give up on each other after one."""
+    folder = Path(os.environ['LTCLS_TEST_FOLDER'])
+    distributed_c10d._set_pg_timeout(timedelta(seconds=1))
+    other = None
+    if rank == 0:
+        other = subprocess.Popen([sys.executable, '-c', HOLDER, str(folder / '.lock')],
+                                 stdout=subprocess.PIPE, text=True)
+        assert other.stdout.readline() == 'held\n'
+    broadcast_object_list([None])
+    recipe.PATIENCE, begun = 0.3, time.monotonic()
+    with recipe.alone_in(folder):
+        return dict(waited=torch.tensor(time.monotonic() - begun))
+
+
+def test_ranks_that_wait_for_a_folder_do_not_give_up(tmp_path, monkeypatch):
+    monkeypatch.setenv('LTCLS_TEST_FOLDER', str(tmp_path))
+    for found in on_two_ranks(wait_for_a_folder, tmp_path):
+        assert found['waited'] > 1.5
+
+
+# -- links, and settings that a resumed run has to follow ------------------------------------
+
+def test_a_linked_config_is_checked_in_the_folder_that_it_trains_in(configs, tmp_path):
+    (tmp_path / 'exp.py').symlink_to(configs / 'ce_resnet8_digits.py')
+    monkeyed = Options(cfg_options={'work_dir': str(tmp_path / 'run'), 'train_cfg.max_epochs': 1})
+    assert [(path.name, cfg.work_dir) for path, cfg in stages(tmp_path / 'exp.py', monkeyed)] == [
+        ('exp.py', str(tmp_path / 'run'))]
+    assert stages(tmp_path / 'exp.py', Options())[0][1].work_dir == 'work_dirs/exp'
+    (tmp_path / 'round.py').symlink_to(tmp_path / 'circle.py')
+    (tmp_path / 'circle.py').write_text(f"_base_ = '{configs}/ce_resnet8_digits.py'\n"
+                                        "init_from = dict(config='round.py', parts=['head'])\n")
+    with pytest.raises(ValueError, match='leads back to this config itself'):
+        stages(tmp_path / 'circle.py', Options())
+
+
+@pytest.mark.parametrize('options', [
+    dict(optim_wrapper__accumulative_counts=4), dict(randomness__seed=None)],
+    ids=['windows that do not divide an epoch', 'a seed that is drawn'])
+def test_a_resumed_run_is_the_undisturbed_one(configs, tmp_path, options):
+    train(configs, 'ce', tmp_path / 'whole', default_hooks__checkpoint__max_keep_ckpts=-1,
+          **options)
+    broken = folder_of(tmp_path / 'broken', 'ce')
+    shutil.copytree(folder_of(tmp_path / 'whole', 'ce'), broken)
+    for name in ('epoch_2.pth', 'epoch_3.pth', 'evaluation.json'):
+        (broken / name).unlink()
+    (broken / 'last_checkpoint').write_text('epoch_1.pth')
+    train(configs, 'ce', tmp_path / 'broken', default_hooks__checkpoint__max_keep_ckpts=-1,
+          resume=True, **options)
+    expected, found = (state_of(tmp_path / part, 'ce', 3) for part in ('whole', 'broken'))
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    seeds = [read_record(folder_of(tmp_path / part, 'ce') / 'evaluation.json')['seed']
+             for part in ('whole', 'broken')]
+    assert seeds[0] == seeds[1]

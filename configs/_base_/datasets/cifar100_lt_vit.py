@@ -4,7 +4,6 @@ _base_ = './cifar100_lt.py'
 data_preprocessor = dict(augment=[])
 train_dataloader = dict(
     num_workers=4,
-    persistent_workers=True,
     dataset=dict(pipeline=[
         dict(type='RandomCrop', size=32, padding=4),
         dict(type='RandomHorizontalFlip'),

@@ -2,7 +2,6 @@
 train_dataloader = dict(
     batch_size=512,
     num_workers=8,
-    persistent_workers=True,
     sampler=dict(type='InstanceBalancedSampler'),
     dataset=dict(
         split='train',
