@@ -1,5 +1,5 @@
 _base_ = [
-    '../_base_/datasets/places_lt.py',
+    '../_base_/datasets/places_lt_colour.py',
     '../_base_/models/resnet152.py',
     '../_base_/schedules/steps_30e.py',
     '../_base_/default_runtime.py',

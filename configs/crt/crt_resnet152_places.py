@@ -1,5 +1,5 @@
 _base_ = [
-    '../_base_/datasets/places_lt.py',
+    '../_base_/datasets/places_lt_colour.py',
     '../_base_/models/resnet152_last_block.py',
     '../_base_/schedules/decouple_retrain_10e.py',
     '../_base_/default_runtime.py',

@@ -7,7 +7,7 @@ _base_ = [
 
 # Stage 2 (Zhong et al., CVPR 2021, Sec. 3.2-3.3): smoothing by class, scales on a slow classifier.
 init_from = dict(config='mislas-stage1_resnet32_cifar10.py', parts=['backbone', 'head'])
-train_dataloader = dict(sampler=dict(type='ClassAwareSampler', epoch_length='head'))
+train_dataloader = dict(sampler=dict(type='ClassAwareSampler'))
 model = dict(
     frozen=['backbone'],
     head=dict(type='LWSHead', trainable_fc=True),

@@ -10,7 +10,7 @@ _base_ = [
 init_from = dict(config='mislas-stage1_resnet50_imagenet.py', parts=['backbone', 'head'])
 train_dataloader = dict(
     batch_size=256,
-    sampler=dict(type='ClassAwareSampler', epoch_length='head'))
+    sampler=dict(type='ClassAwareSampler'))
 model = dict(
     frozen=['backbone'],
     frozen_bn='shift',

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from ltcls.compat import load_from_disk
 from ltcls.datasets import collate_batch
 from ltcls.engine.checkpoint import latest_checkpoint
+from ltcls.engine.dry_run import unloaded
 from ltcls.evaluation.record import read_log, read_record
 from ltcls.evaluation.scores import GROUPS
 from ltcls.evaluation.table import display_names
@@ -20,8 +21,7 @@ from ltcls.models import Classifier
 from ltcls.registry import DATASETS, MODELS
 
 # Weights come from the run's checkpoint; these would fetch others first, or change the numbers.
-LEFT_OUT = dict(model=('precision', 'compile', 'cuda_graphs', 'init_cfg', 'frozen'),
-                backbone=('pretrained', 'weights', 'checkpoint'))
+LEFT_OUT = ('precision', 'compile', 'cuda_graphs', 'init_cfg', 'frozen')
 
 # What a checkpoint holds beside parameters: batch norm's statistics, class counts, class means.
 BUFFERS = ('running_mean', 'running_var', 'num_batches_tracked', 'class_counts', 'center',
@@ -103,10 +103,9 @@ def load_model(run: Run, device: str | torch.device = 'cpu') -> Classifier:
         raise FileNotFoundError(f'There is no checkpoint in {run.folder}: an analysis of weights '
                                 'or features needs the whole folder of a run.')
     node = copy.deepcopy(run.config['model'])
-    for name in LEFT_OUT['model']:
+    for name in LEFT_OUT:
         node.pop(name, None)
-    for name in LEFT_OUT['backbone']:
-        node['backbone'].pop(name, None)
+    node['backbone'].update(unloaded(node['backbone']))
     model = MODELS.build(dict(node, data_preprocessor=run.config['data_preprocessor']))
     state = load_from_disk(str(path), map_location='cpu')['state_dict']
     try:

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import numpy as np
 import torch
-from mmengine.dist import barrier, is_main_process
+from filelock import FileLock
 
 from ltcls.registry import DATASETS
 
@@ -72,16 +72,7 @@ class CIFARLT(ImageFileDataset):
         except RuntimeError:      # torchvision's word for absent or damaged files
             problem = 'download=False'
         if self.download:
-            problem, existed = 'the download failed', os.path.isdir(self.root)
-            if is_main_process():
-                try:
-                    reader(self.root, train=train, download=True)
-                except (OSError, RuntimeError) as error:
-                    problem = f'the download failed ({error})'
-                    if not existed:              # torchvision makes the folder before it downloads
-                        with suppress(OSError):
-                            os.rmdir(self.root)
-            barrier()
+            problem = self._download(reader)
             try:
                 return reader(self.root, train=train)
             except RuntimeError:
@@ -90,6 +81,27 @@ class CIFARLT(ImageFileDataset):
         raise DataError(
             f'{self.release} was not found in {os.path.abspath(self.root)}, and {problem}. Unpack '
             f'{reader.url} there, or point root at a tree train/<class>/*.jpg, test/<class>/*.jpg.')
+
+    def _download(self, reader) -> str:
+        """One process of each machine that lacks the data downloads it; returns what went wrong.
+
+        The others wait for a lock and not for a rank, since some may have found the data.
+        """
+        root = os.path.abspath(self.root)
+        existed = os.path.isdir(root)
+        try:
+            os.makedirs(os.path.dirname(root), exist_ok=True)
+            with FileLock(f'{root}.lock'):
+                reader(self.root, train=True, download=True)      # looks first what is there
+        except (OSError, RuntimeError) as error:
+            if not existed:                  # torchvision makes the folder before it downloads
+                with suppress(OSError):
+                    os.rmdir(root)
+            return f'the download failed ({error})'
+        finally:
+            with suppress(OSError):
+                os.remove(f'{root}.lock')
+        return 'the download failed'
 
     def prepare(self) -> dict[int, str]:
         if not self.released:

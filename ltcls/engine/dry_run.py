@@ -56,7 +56,10 @@ def without_weights(cfg: Config) -> Config:
     rehearsal, on the meta device, and before a checkpoint of the whole model is loaded.
     """
     cfg = copy.deepcopy(cfg)
-    unloaded = getattr(MODELS.get(cfg.model.backbone.type), 'unloaded', {})
-    cfg.model.backbone.update({key: value for key, value in unloaded.items()
-                               if key in cfg.model.backbone})
+    cfg.model.backbone.update(unloaded(cfg.model.backbone))
     return cfg
+
+
+def unloaded(backbone: dict) -> dict:
+    """What a backbone's class states to do without the weights that its config names."""
+    return getattr(MODELS.get(backbone['type']), 'unloaded', {})

@@ -33,6 +33,8 @@ class Classifier(BaseModel):
             gradients, and eval mode inside `train()`.
         frozen_bn: what batch norm inside frozen parts does: 'eval' keeps its statistics, 'shift'
             lets them follow the data (Zhong et al., CVPR 2021, Sec. 3.3).
+        norm_eval: batch norm normalises by its running statistics in training too, and keeps them,
+            as for fine-tuning on a few images.
         precision: None (float32) or 'bfloat16', in training and testing, on GPU and CPU; or
             'float16', which needs an optim wrapper that scales the loss.
         channels_last: memory layout of the backbone and its inputs.
@@ -50,7 +52,7 @@ class Classifier(BaseModel):
 
     def __init__(self, backbone: dict, head: dict, loss: dict,
                  data_preprocessor: dict | nn.Module, frozen: Sequence[str] = (),
-                 frozen_bn: str = 'eval', precision: str | None = None,
+                 frozen_bn: str = 'eval', norm_eval: bool = False, precision: str | None = None,
                  channels_last: bool = False, compile: bool | str = False,
                  cuda_graphs: bool = False, init_cfg: dict | None = None):
         # mmengine would look it up in its own registry, unless a runner has set the default scope.
@@ -73,7 +75,7 @@ class Classifier(BaseModel):
             self.backbone.to(memory_format=torch.channels_last)
             self.data_preprocessor.channels_last = True
         self.captured = capture(self.backbone, compile, cuda_graphs)
-        self.frozen_bn = frozen_bn
+        self.frozen_bn, self.norm_eval = frozen_bn, norm_eval
         self.frozen = list(frozen)
         for path in self.frozen:
             self._part(path).requires_grad_(False)
@@ -145,6 +147,10 @@ class Classifier(BaseModel):
                 for module in part.modules():
                     if isinstance(module, nn.modules.batchnorm._BatchNorm):
                         module.train()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
         return self
 
     # -- training -----------------------------------------------------------------------------

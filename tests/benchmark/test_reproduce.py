@@ -102,6 +102,9 @@ class FakeTraining:
     def poll(self):
         return self.status
 
+    def ask(self):
+        self.asked = True
+
     def stop(self):
         if self.status is None:
             self.status = -15
@@ -234,6 +237,18 @@ def test_what_finished_before_is_collected_and_not_run_again(world):
     assert world.collected == ['gcl', 'crt']
 
 
+def test_a_record_that_is_there_is_not_replaced_by_a_run_found_in_the_folder(world, monkeypatch,
+                                                                            tmp_path):
+    world.run([target('gcl')])
+    world.collected.clear()
+    monkeypatch.setattr(reproduce.ledger, 'RECORDS', tmp_path / 'records')
+    record = tmp_path / 'records' / target('gcl').record
+    record.parent.mkdir(parents=True)
+    record.touch()
+    world.run([target('crt')])
+    assert world.collected == ['crt']
+
+
 def test_a_failure_takes_its_recipes_along_and_leaves_the_others(world):
     world.broken = {'gcl'}
     queue = world.run([target('crt'), target('lws'), target('ce')])
@@ -304,7 +319,7 @@ def test_what_is_carried_is_what_ltcls_needs_and_a_machine_with_torch_lacks():
 def test_the_folder_unpacks_itself_where_it_is_carried_to(tmp_path):
     out = tmp_path / 'carry'
     files = pack.pack(out, dict(cifar10=archive(tmp_path)), '3.12', fetch=fetched)
-    assert {path.name for path in files} > {'setup.sh', 'images.tar.gz'}
+    assert {path.name for path in files} > {'setup.sh', 'cifar10-images.tar.gz'}
     checkout = tmp_path / 'checkout'
     checkout.mkdir()
     python = tmp_path / 'python'
@@ -317,6 +332,14 @@ def test_the_folder_unpacks_itself_where_it_is_carried_to(tmp_path):
     assert image.read_bytes() == b'an image'
     called = (checkout / 'called').read_text()
     assert '--no-index' in called and f'--target {out}/site' in called and 'mmengine' in called
+
+
+def test_archives_of_one_name_do_not_replace_each_other(tmp_path):
+    for name in ('a', 'b c'):
+        (tmp_path / name).mkdir()
+    archives = dict(cifar10=archive(tmp_path / 'a'), tiny100=archive(tmp_path / 'b c'))
+    files = pack.pack(tmp_path / 'carry', archives, '3.12', fetch=fetched)
+    assert {path.name for path in files} > {'cifar10-images.tar.gz', 'tiny100-images.tar.gz'}
 
 
 def test_too_much_and_archives_that_are_none_are_refused(tmp_path):

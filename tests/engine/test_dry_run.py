@@ -26,10 +26,10 @@ def test_a_network_of_its_own_size_keeps_it_and_gets_images_to_match():
 
 @pytest.mark.parametrize(('backbone', 'expected'), [
     (dict(type='PromptedViT', name='vit_x', weights='timm'), dict(weights=None)),
-    (dict(type='TimmBackbone', name='x', pretrained=True), dict(pretrained=False)),
-    (dict(type='TorchvisionBackbone', name='x', weights='DEFAULT'), dict(weights=None)),
+    (dict(type='TimmBackbone', name='x', pretrained=True), dict(pretrained=False, checkpoint=None)),
+    (dict(type='TorchvisionBackbone', name='x', weights='DEFAULT'), dict(load=False)),
     (dict(type='CIFARResNet', depth=20), {})])
-def test_without_weights_only_what_names_them_changes(backbone, expected):
+def test_without_weights_only_their_loading_changes(backbone, expected):
     cfg = load_config('ce_resnet20_digits', Options())
     cfg.model.backbone = backbone
     assert without_weights(cfg).model.backbone == dict(backbone, **expected)

@@ -164,6 +164,23 @@ def test_absent_weights_of_torchvision_name_the_file_and_its_place(monkeypatch):
         TorchvisionBackbone(name='resnet18', weights='IMAGENET1K_V1')
 
 
+@pytest.mark.parametrize(('name', 'weights', 'options'), [
+    ('inception_v3', 'IMAGENET1K_V1', {}), ('googlenet', 'DEFAULT', {}),
+    ('vit_b_16', 'IMAGENET1K_SWAG_E2E_V1', {}), ('resnet18', 'DEFAULT', {})])
+def test_without_loading_the_network_is_that_of_the_weights(monkeypatch, name, weights, options):
+    from torchvision.models import WeightsEnum
+    monkeypatch.setattr(WeightsEnum, 'get_state_dict', lambda *args, **kwargs: {})
+    monkeypatch.setattr(nn.Module, 'load_state_dict', lambda *args, **kwargs: None)
+    with torch.device('meta'):
+        whole = TorchvisionBackbone(name, weights, **options)
+        empty = TorchvisionBackbone(name, weights, load=False, **options)
+    shapes = [{key: value.shape for key, value in backbone.state_dict().items()}
+              for backbone in (whole, empty)]
+    assert shapes[0] == shapes[1]
+    for part in ('transform_input', 'image_size', 'aux_logits'):
+        assert getattr(whole.model, part, None) == getattr(empty.model, part, None)
+
+
 def test_a_redrawn_part_has_other_values_than_the_pretrained_rest(monkeypatch):
     from torchvision import models
     build = models.get_model

@@ -444,3 +444,22 @@ def test_the_preprocessor_may_be_a_module():
         type='Classifier', backbone=dict(type=ToyBackbone), head=dict(type='LinearHead'),
         loss=dict(type='CrossEntropyLoss'), data_preprocessor=processor))
     assert model.data_preprocessor is processor and len(model.class_counts) == 4
+
+
+@pytest.mark.parametrize('frozen', [[], ['backbone']])
+def test_batch_norm_keeps_its_statistics_in_training_on_request(frozen):
+    model = MODELS.build(dict(
+        type='ltcls.Classifier', backbone=dict(type='CIFARResNet', depth=8),
+        head=dict(type='LinearHead'), loss=dict(type='CrossEntropyLoss'), norm_eval=True,
+        frozen=frozen, data_preprocessor=dict(type='BatchPreprocessor', num_classes=3,
+                                              mean=[0.5] * 3, std=[0.25] * 3)))
+    model.bind([3, 2, 1])
+    model.train()
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
+    weight = model.backbone.conv1.weight.clone()
+    model.train_step(dict(inputs=images, labels=torch.tensor([0, 1, 2, 0])),
+                     OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1)))
+    assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
+    assert torch.equal(model.backbone.conv1.weight, weight) is bool(frozen)
+    assert model.training and not model.backbone.bn1.training

@@ -361,6 +361,23 @@ def test_state_dicts_are_read_alone_and_inside_checkpoints(tmp_path):
             assert torch.equal(value, state[name]), f'{path.name}: {name}'
 
 
+def test_a_file_of_dinov2_with_registers_is_read_as_timm_reads_it(tmp_path):
+    options = dict(SMALL, reg_tokens=2, no_embed_class=True)
+    whole = timm.create_model(NAME, num_classes=0, **options)
+    state = whole.state_dict()
+    state['register_tokens'] = state.pop('reg_token')
+    state['mask_token'] = torch.zeros(1, 32)
+    state['pos_embed'] = torch.cat([torch.ones(1, 1, 32), state['pos_embed']], dim=1)
+    path = tmp_path / 'dinov2_reg.pth'
+    torch.save(state, path)
+    found = FrozenViT(NAME, weights=str(path), **options).model.state_dict()
+    for name, value in whole.state_dict().items():
+        assert torch.equal(found[name], value + 1 if name == 'cls_token' else value), name
+    larger = FrozenViT(NAME, weights=str(path), **dict(options, img_size=24)).model
+    whole.set_input_size(24)
+    assert_close(larger.pos_embed, whole.pos_embed)
+
+
 def test_weights_that_are_not_there_are_asked_for_in_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for weights, remedy in (('w/ViT-B_16.npz', 'https://storage.googleapis.com/vit_models'),
@@ -425,6 +442,8 @@ def test_a_file_for_another_network_is_refused_with_the_first_difference(tmp_pat
     refused(state, r"holds 'blocks.1.norm1.weight'", depth=1)
     refused(state, r"'blocks.0.mlp.fc1.weight' has shape \[128, 32\] there and \[64, 32\] here",
             mlp_ratio=2)
+    refused(state, r"'patch_embed.proj.weight' has shape \[32, 3, 4, 4\] there and",
+            patch_size=8)
     refused({}, "lacks 'cls_token'")
     (tmp_path / 'vit.pth').write_bytes(b'no weights at all')
     with pytest.raises(ValueError, match='vit.pth cannot be read as weights'):

@@ -14,6 +14,7 @@ beyond them, itself included by way of the checkout, is carried.
 
 import argparse
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -124,8 +125,9 @@ def pack(out: Path, archives: dict[str, Path], python: str, there=THERE, limit: 
     packages = missing(python, there)
     fetch(packages, python, out / 'wheels')
     for name, archive in archives.items():
-        shutil.copyfile(archive, out / 'data' / archive.name)
-    unpack = '\n'.join(f'unpack {name} {archive.name}' for name, archive in archives.items())
+        shutil.copyfile(archive, out / 'data' / f'{name}-{archive.name}')
+    unpack = '\n'.join(f"unpack {name} {shlex.quote(f'{name}-{archive.name}')}"
+                       for name, archive in archives.items())
     (out / 'setup.sh').write_text(SETUP.format(unpack=unpack))
     files = sorted(path for path in out.rglob('*') if path.is_file())
     total = sum(path.stat().st_size for path in files)

@@ -150,14 +150,22 @@ class Training:
     def poll(self) -> int | None:
         return self.process.poll()
 
+    def ask(self) -> None:
+        """Ask it to end."""
+        self._signal(signal.SIGTERM)
+
     def stop(self, patience: float = 15) -> None:
         """Ask it to end, and end it if it does not listen."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(patience)
-                return
+        self.ask()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(patience)
+            return
+        self._signal(signal.SIGKILL)
+        self.process.wait()
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
 
 
 class Queue:
@@ -166,8 +174,9 @@ class Queue:
     Args:
         targets: most valuable first.
         start: begins a stage; returns something with `poll()` (None while it runs, then its exit
-            status) and `stop()`.
-        collect: called with every finished stage.
+            status), `ask()` and `stop()`.
+        collect: called with every stage that finishes, and with those that had finished before and
+            have no record yet.
         parallel: stages at once.
         seconds: when to stop, counted from `run`; None for when all is done.
         chain: the stages of a target.
@@ -203,6 +212,8 @@ class Queue:
                     return
                 self.sleep(1)
         finally:
+            for _, handle, _ in self.running.values():
+                handle.ask()
             for stage, handle, _ in self.running.values():
                 handle.stop()
                 if not stage.finished:
@@ -231,7 +242,8 @@ class Queue:
                 return None
             if not stage.finished:
                 return stage
-            self._collect(stage)
+            if not (ledger.RECORDS / stage.target.record).is_file():
+                self._collect(stage)
         return None
 
     def _reap(self) -> None:

@@ -7,7 +7,7 @@ train_dataloader = dict(
     dataset=dict(pipeline=[
         dict(type='RandomCrop', size=32, padding=4),
         dict(type='RandomHorizontalFlip'),
-        dict(type='AutoAugment', policy='cifar10'),
+        dict(type='AutoAugment', policy='cifar10', fill=128),
         dict(type='Cutout', length=16),
         dict(type='Resize', size=[224, 224], antialias=False),
     ]))

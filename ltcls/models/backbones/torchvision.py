@@ -16,6 +16,8 @@ class TorchvisionBackbone(nn.Module):
         name: a name of `torchvision.models.list_models()`, e.g. 'resnet50'.
         weights: None, or torchvision's name of pretrained weights, e.g. 'IMAGENET1K_V1' or
             'DEFAULT'; downloaded by torchvision on first use.
+        load: whether the weights are loaded; otherwise the network is the one that they belong to,
+            with random values.
         redrawn: parts that keep no pretrained weights, by path, e.g. ['layer4.2'].
         options: further arguments of the torchvision builder.
 
@@ -24,19 +26,24 @@ class TorchvisionBackbone(nn.Module):
         OSError: weights that are not there, with where they were looked for and how to get them.
     """
 
-    unloaded = dict(weights=None)      # what a config sets to do without weights
+    unloaded = dict(load=False)      # what a config sets to do without weights
 
-    def __init__(self, name: str, weights: str | None = None, redrawn: Sequence[str] = (),
-                 **options):
+    def __init__(self, name: str, weights: str | None = None, load: bool = True,
+                 redrawn: Sequence[str] = (), **options):
         super().__init__()
         from torchvision import models
         if name not in models.list_models(module=models):
             raise ValueError(f"torchvision has no classifier '{name}'; "
                              '`torchvision.models.list_models()` shows the names.')
-        self.model = self._load(name, weights, options)
+        if weights is not None:
+            implied = {**_implied(name, weights), **options}
+        if weights is None or not load:
+            self.model = models.get_model(name, **(options if weights is None else implied))
+        else:
+            self.model = self._load(name, weights, options)
         if redrawn:
-            fresh = self.model if weights is None else models.get_model(name, **options)
-            self._redraw(redrawn, fresh)
+            self._redraw(redrawn, self.model if weights is None or not load
+                         else models.get_model(name, **implied))
         path, last = [(path, m) for path, m in self.model.named_modules()
                       if not list(m.children())][-1]
         if not isinstance(last, nn.Linear):
@@ -47,7 +54,7 @@ class TorchvisionBackbone(nn.Module):
         setattr(self.model.get_submodule(parent), child, nn.Identity())
 
     @staticmethod
-    def _load(name: str, weights: str | None, options: dict) -> nn.Module:
+    def _load(name: str, weights: str, options: dict) -> nn.Module:
         from torch import hub
         from torchvision import models
         try:
@@ -74,3 +81,14 @@ class TorchvisionBackbone(nn.Module):
         # GoogLeNet and Inception return their auxiliary logits too while training.
         return getattr(features, 'logits', features)
 
+
+def _implied(name: str, weights: str) -> dict:
+    """The arguments of a builder that torchvision takes from the weights, beside the values."""
+    from torchvision import models
+    size = models.get_model_weights(name)[weights].meta.get('min_size')
+    if name.startswith('vit_'):
+        return dict(image_size=size[0])
+    if name == 'maxvit_t':
+        return dict(input_size=size)
+    return dict(googlenet=dict(transform_input=True, aux_logits=False),
+                inception_v3=dict(transform_input=True)).get(name, {})

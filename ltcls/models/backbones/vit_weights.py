@@ -71,6 +71,11 @@ def load_vit_weights(model: nn.Module, weights: str | Path, positions: str = 'ti
                                 f'{path.absolute()}. {_how_to_get(path)}')
     google = path.suffix == '.npz'
     state = from_npz(path) if google else _inner(_read(path))
+    if 'register_tokens' in state:
+        _join_registers(state)
+    kernel = state.get('patch_embed.proj.weight')
+    if kernel is not None and kernel.dim() == 4:      # timm would resample it
+        _check_shapes(path, {'patch_embed.proj.weight': kernel}, model.state_dict())
     table = state.get('pos_embed')
     if table is not None and model.pos_embed is not None and table.shape != model.pos_embed.shape:
         prefix = 0 if model.no_embed_class else model.num_prefix_tokens
@@ -82,17 +87,28 @@ def load_vit_weights(model: nn.Module, weights: str | Path, positions: str = 'ti
     own = model.state_dict()
     absent = [key for key in own if key not in state]
     left = [key for key in state if key.startswith('blocks.') and key not in own]
-    other = [key for key in own if key in state and state[key].shape != own[key].shape]
     if absent or left:
         problem = f"lacks '{absent[0]}'" if absent else f"holds '{left[0]}', which it has not"
         raise ValueError(f'{path} does not fit this network: it {problem}, and '
                          f'{len(absent) + len(left) - 1} others. Choose the timm name (and depth) '
                          'that the file was made for.')
-    if other:
-        raise ValueError(f"{path} does not fit this network: '{other[0]}' has shape "
-                         f'{list(state[other[0]].shape)} there and {list(own[other[0]].shape)} '
-                         'here. Choose the timm name that the file was made for.')
+    _check_shapes(path, state, own)
     model.load_state_dict({key: state[key] for key in own})
+
+
+def _check_shapes(path: Path, state: dict[str, Tensor], own: dict[str, Tensor]) -> None:
+    for key, value in own.items():
+        if key in state and state[key].shape != value.shape:
+            raise ValueError(f"{path} does not fit this network: '{key}' has shape "
+                             f'{list(state[key].shape)} there and {list(value.shape)} here. '
+                             'Choose the timm name that the file was made for.')
+
+
+def _join_registers(state: dict[str, Tensor]) -> None:
+    """DINOv2 with registers: timm has no position for the class token, which gets its sum."""
+    state['reg_token'] = state.pop('register_tokens')
+    state['cls_token'] = state['cls_token'] + state['pos_embed'][:, :1]
+    state['pos_embed'] = state['pos_embed'][:, 1:]
 
 
 def _how_to_get(path: Path) -> str:
