@@ -22,7 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return options.run(options) or 0
     except KeyboardInterrupt:
-        print('stopped: Ctrl-C; --resume goes on from the newest checkpoint.', file=sys.stderr)
+        hint = '; --resume goes on from the newest checkpoint' if options.command == 'train' else ''
+        print(f'stopped: Ctrl-C{hint}.', file=sys.stderr)
         return 130
     except Exception as error:
         if os.environ.get('LTCLS_DEBUG') == '1':

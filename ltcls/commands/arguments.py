@@ -11,7 +11,7 @@ def config_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument('--work-dir', help='folder of the run; work_dirs/<config name> otherwise')
     command.add_argument('--data-root', help='folder of the data, instead of the one in the config')
     command.add_argument('--skip-bad-images', action='store_true',
-                         help='leave out images that cannot be read, and list them')
+                         help='leave out images that cannot be read, and count them')
     command.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
                          help='config keys to override in every stage, e.g. train_cfg.max_epochs=5')
     command.add_argument('--amp', action='store_true',

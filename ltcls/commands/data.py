@@ -56,7 +56,12 @@ def check(options: argparse.Namespace) -> int:
     problems: dict[str, list[str]] = {}
     for loaders, config in _datasets(cfg).items():
         try:
-            rows.append((loaders, *_describe(config, options.verify)))
+            described = _describe(config, options.verify)
+            rows.append((loaders, *described))
+            classes = cfg.data_preprocessor.num_classes
+            if described[2] != f'{classes:,}':
+                raise ValueError(f'The data have {described[2]} classes, the model {classes:,}: set '
+                                 f"data_preprocessor.num_classes={described[2].replace(',', '')}.")
         except (ValueError, OSError, ImportError) as error:
             problems.setdefault(' '.join(str(error).split()), []).append(loaders)
     if len(rows) > 1:

@@ -48,7 +48,13 @@ def stages(config: str | Path, options: Options,
     path = find_config(config)
     if path.resolve() in later:
         raise ValueError(f'{path}: init_from leads back to this config itself.')
-    cfg = load_config(path, options)
+    try:
+        cfg = load_config(path, options)
+    except ValueError as error:
+        if not later:
+            raise
+        raise ValueError(f'{path.stem}, an earlier stage, to which options of the command line '
+                         f'apply as well: {error}') from error
     if cfg.get('init_from') is None:
         return [(path, cfg)]
     earlier = earlier_config(path, cfg)

@@ -23,6 +23,7 @@ from ltcls.engine.interruption import InterruptionHook
 from ltcls.engine.prepare import Options, images_a_step, plain_config, rate_scale
 from ltcls.evaluation.record import (build_record, forget_peak_memory, peak_memory, read_log,
                                      write_record)
+from ltcls.longtail import shot_groups
 
 CONFIG_NAME = 'config.json'
 # mmengine warns of its own use of its own old names at every start, and of each frozen parameter
@@ -84,6 +85,7 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
         announce(line)
         runner.logger.info(line)
     give_data(runner, cfg, runner.train_loop, runner.val_loop, runner.test_loop)
+    _check_group_rules(runner)
     register_engine_hooks(runner, options)
     if checkpoint is not None:
         check_fits(_bare(runner.model), content, checkpoint, resume=cfg.train_cfg.max_epochs > 0)
@@ -122,8 +124,10 @@ def test_checkpoint(path: Path, cfg: Config, checkpoint: Path, options: Options)
     trained = content.get('meta', {})
     give_data(runner, cfg, runner.test_loop)
     runner.test()
-    record = finish_record(runner, path, cfg, options, wall_time=time.time() - started,
-                           epoch=trained.get('epoch'), seed=trained.get('seed'))
+    record = finish_record(
+        runner, path, cfg, options, wall_time=time.time() - started, epoch=trained.get('epoch'),
+        seed=trained.get('seed'), selected_on_test=(
+            checkpoint.name.startswith('best_') and _validates_on_test(cfg)))
     report(options, record, Path(cfg.work_dir))
     return record
 
@@ -135,6 +139,15 @@ def register_engine_hooks(runner: Runner, options: Options) -> None:
     runner.register_hook(dict(type='AccumulationHook'))
     if get_world_size() > 1:
         runner.register_hook(dict(type='SyncStatisticsHook'))
+
+
+def _check_group_rules(runner: Runner) -> None:
+    """Find a rule that does not fit the classes before the training, not in its first validation."""
+    counts = runner.train_dataloader.dataset.metainfo['class_counts']
+    for loop in (runner.val_loop, runner.test_loop):
+        for metric in loop.evaluator.metrics if loop is not None else ():
+            if hasattr(metric, 'rule'):
+                shot_groups(counts, metric.rule)
 
 
 def _name_in_errors(runner: Runner, checkpoint: Path) -> None:
@@ -216,10 +229,11 @@ def read_stored_config(work_dir: str | Path) -> dict | None:
 
 
 def finish_record(runner: Runner, path: Path, cfg: Config, options: Options, wall_time: float,
-                  epoch: int | None, seed: int | None) -> dict:
+                  epoch: int | None, seed: int | None, selected_on_test: bool = False) -> dict:
     """The metric's record, completed by what only the engine knows, written to evaluation.json.
 
-    `epoch` and `seed` are those of the weights that were tested.
+    `epoch` and `seed` are those of the weights that were tested; `selected_on_test` if they were
+    chosen among others by their accuracy there.
     """
     metrics = [m for m in runner.test_loop.evaluator.metrics if hasattr(m, 'record')]
     if not metrics:
@@ -235,7 +249,8 @@ def finish_record(runner: Runner, path: Path, cfg: Config, options: Options, wal
         seed=seed,
         fingerprints=fingerprints(runner),
         epoch=epoch,
-        best=best_epoch(log),
+        best=best_epoch(log, 'test' if _validates_on_test(cfg) else 'validation'),
+        selected_on_test=selected_on_test,
         command=options.command,
         wall_time=round(wall_time, 1),
         training_time=round(sum(entry['time'] for entry in log), 1),
@@ -258,13 +273,22 @@ def training_log(work_dir: Path) -> list[dict]:
     return read_log(path) if path.is_file() else []
 
 
-def best_epoch(log: list[dict]) -> dict | None:
-    """Epoch and accuracy of the best validation, beside the result, which is the last epoch's."""
+def _validates_on_test(cfg: Config) -> bool:
+    validated = cfg.get('val_dataloader')
+    return validated is not None and validated.dataset == cfg.test_dataloader.dataset
+
+
+def best_epoch(log: list[dict], on: str) -> dict | None:
+    """Epoch and accuracy of the best validation, beside the result, which is the last epoch's.
+
+    Args:
+        on: 'test' or 'validation', the images that it was measured on.
+    """
     scored = [entry for entry in log if 'accuracy' in entry.get('val', {})]
     if not scored:
         return None
     best = max(scored, key=lambda entry: entry['val']['accuracy'])
-    return dict(epoch=best['epoch'], accuracy=best['val']['accuracy'])
+    return dict(epoch=best['epoch'], accuracy=best['val']['accuracy'], on=on)
 
 
 def report(options: Options, record: dict, work_dir: Path) -> None:

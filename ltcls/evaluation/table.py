@@ -162,7 +162,8 @@ def _headline(record: dict) -> str:
     parts += [f'{key} {record[key]}' for key in ('seed', 'epoch') if record.get(key) is not None]
     best = record.get('best')
     if best:
-        parts.append(f"best on the test set {_percent(best['accuracy'])} at epoch {best['epoch']}")
+        parts.append(f"best on the {best.get('on', 'test')} set {_percent(best['accuracy'])} at "
+                     f"epoch {best['epoch']}")
     if record.get('selected_on_test'):
         parts.append('epoch selected on the test set')
     return ', '.join(parts)

@@ -15,6 +15,7 @@ from ltcls.datasets import ImageNetLT, INaturalist, PlacesLT, inaturalist
 from ltcls.datasets.listed import Expected
 
 NAMES = ('airfield', 'bar-sushi')
+TWO = ('--cfg-options', 'data_preprocessor.num_classes=2')
 
 
 def jpeg(value: int = 0) -> bytes:
@@ -168,7 +169,7 @@ def test_another_file_in_the_place_of_a_link_is_not_overwritten(places, capsys):
 def test_a_config_whose_data_is_there_gets_a_row_for_each_data_set(places, capsys):
     main(['data', 'link', *places])
     capsys.readouterr()
-    assert main(['data', 'check', 'ce_resnet152_places', '--verify', 'full']) == 0
+    assert main(['data', 'check', 'ce_resnet152_places', '--verify', 'full', *TWO]) == 0
     rows = [[cell.strip() for cell in line.split('|')[1:-1]]
             for line in capsys.readouterr().out.splitlines() if line.startswith('|')][1:]
     assert [row[:6] for row in rows] == [
@@ -208,7 +209,7 @@ def test_problems_of_one_data_set_do_not_hide_the_others(places, capsys):
     main(['data', 'link', *places])
     Path('data/places/val_256/v1.jpg').unlink()
     capsys.readouterr()
-    assert main(['data', 'check', 'ce_resnet152_places']) == 2
+    assert main(['data', 'check', 'ce_resnet152_places', *TWO]) == 2
     said = capsys.readouterr()
     assert said.out.count('\n| ') == 3
     assert said.err.startswith('error: test: 1 of 2 test images of Places-LT are missing')
@@ -222,6 +223,8 @@ data_preprocessor = dict(num_classes=8)
 images = dict(_delete_=True, type='OpenSet', held_out=['8', '9'],
               known=dict(type='DigitsLT', split='train', imbalance=10, held_out=2))
 train_dataloader = dict(dataset=images)
+val_dataloader = test_dataloader = dict(dataset=dict(
+    _delete_=True, type='OpenSet', held_out=['8', '9'], known=dict(type='DigitsLT', split='test')))
 """)
     assert main(['data', 'check', str(path), '--verify', 'header']) == 0
     rows = [[cell.strip() for cell in line.split('|')[1:-1]]
@@ -229,3 +232,9 @@ train_dataloader = dict(dataset=images)
     found = {row[0]: row[1:4] for row in rows}
     assert found['train'][0] == 'train' and found['train'][2] == '8'
     assert found['dev'] == ['dev', '16', '8']
+
+
+def test_another_number_of_classes_than_the_model_has_is_a_problem(capsys):
+    assert main(['data', 'check', 'ce_resnet20_digits', '--cfg-options',
+                 'data_preprocessor.num_classes=9']) == 2
+    assert 'The data have 10 classes, the model 9: set' in capsys.readouterr().err

@@ -17,7 +17,7 @@ from torch.distributed import distributed_c10d
 from torch.testing import assert_close
 from two_ranks import on_two_ranks
 
-from ltcls.engine import recipe
+from ltcls.engine import recipe, stage
 from ltcls.engine.prepare import Options, load_config
 from ltcls.engine.recipe import run, stages
 from ltcls.evaluation.record import read_record
@@ -326,7 +326,7 @@ def test_the_result_is_the_last_epoch_and_the_best_stands_beside_it(trained):
     accuracies = {entry['epoch']: entry['val']['accuracy'] for entry in log if 'val' in entry}
     assert record['overall']['accuracy'] == pytest.approx(accuracies[3], abs=1e-3)
     best = max(accuracies, key=accuracies.get)
-    assert record['best'] == dict(epoch=best, accuracy=accuracies[best])
+    assert record['best'] == dict(epoch=best, accuracy=accuracies[best], on='test')
 
 
 def test_the_log_has_loss_rate_speed_and_time_of_every_epoch(trained):
@@ -434,3 +434,34 @@ def test_a_resumed_run_is_the_undisturbed_one(configs, tmp_path, options):
     seeds = [read_record(folder_of(tmp_path / part, 'ce') / 'evaluation.json')['seed']
              for part in ('whole', 'broken')]
     assert seeds[0] == seeds[1]
+
+
+# -- said before the training, and after it --------------------------------------------------
+
+def test_a_group_rule_that_does_not_fit_is_found_before_the_training(configs, tmp_path):
+    for rule, message in (('olrt', "Unknown group rule 'olrt'"), ('index-gnm', 'not for 10')):
+        with pytest.raises(ValueError, match=message):
+            train(configs, 'ce', tmp_path, test_evaluator__rule=rule)
+        assert not list(tmp_path.rglob('*.pth'))
+
+
+def test_an_option_that_an_earlier_stage_does_not_take_names_the_stage(configs):
+    with pytest.raises(ValueError, match="^ce_resnet8_digits, an earlier stage.*no argument 'tau'"):
+        stages(configs / 'tau-norm_resnet8_digits.py',
+               Options(cfg_options={'model.head.tau': 0.5}))
+
+
+def test_a_record_says_what_the_best_epoch_and_the_weights_were_chosen_on(configs, tmp_path):
+    dev = dict(train_dataloader__dataset__held_out=2, val_dataloader__dataset__held_out=2,
+               val_dataloader__dataset__split='dev', train_cfg__max_epochs=1,
+               train_cfg__val_interval=1)
+    assert train(configs, 'ce', tmp_path / 'dev', **dev)['best']['on'] == 'validation'
+    record = train(configs, 'ce', tmp_path / 'best',
+                   default_hooks__checkpoint__save_best='accuracy')
+    assert record['best']['on'] == 'test' and not record['selected_on_test']
+    folder = folder_of(tmp_path / 'best', 'ce')
+    path, = folder.glob('best_accuracy_epoch_*.pth')
+    options = Options(work_dir=tmp_path / 'test')
+    cfg = load_config(configs / 'ce_resnet8_digits.py', options)
+    record = stage.test_checkpoint(configs / 'ce_resnet8_digits.py', cfg, path, options)
+    assert record['selected_on_test']
