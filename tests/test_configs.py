@@ -156,6 +156,27 @@ def test_a_later_stage_freezes_what_it_takes_over_or_trains_it_on(configs):
             assert cfg.train_cfg.max_epochs > 0, name
 
 
+@pytest.mark.parametrize(('name', 'key', 'value'), [
+    ('gcl_resnet32_cifar10', 'model.loss.cloud_size', 0.5),
+    ('gcl_resnet32_cifar10', 'model.head.scale', 30),
+    ('gcl-crt_resnet32_cifar10', 'model.loss.margin', 0.1),
+    ('ldam-drw_resnet32_cifar10', 'model.loss.max_margin', 0.5),
+    ('ldam-drw-sam_resnet32_cifar10', 'optim_wrapper.rho', 0.8),
+    ('imbsam_resnet32_cifar10', 'optim_wrapper.threshold', 200),
+    ('cc_sam_resnet32_cifar10', 'optim_wrapper.radius', 1.0),
+    ('cc_sam-code_resnet32_cifar10', 'optim_wrapper.radius', 1e-6),
+    ('mislas_resnet32_cifar10', 'model.loss.head', 0.3),
+    ('meta_reweight_resnet32_cifar10', 'custom_hooks.0.tau', 0.01),
+    ('meta_reweight_resnet32_cifar10', 'custom_hooks.0.beta', 0.9999),
+    ('gnm_vit_cifar100', 'model.backbone.num_prompts', 10),
+    ('gnm_vit_cifar100', 'optim_wrapper.optimizer.weight_decay', 1e-3)])
+def test_published_constants(configs, name, key, value):
+    node = configs[name]
+    for part in key.split('.'):
+        node = node[int(part)] if part.isdigit() else node[part]
+    assert node == value
+
+
 def test_no_training_keeps_workers_that_a_resumed_run_would_not_have(configs):
     assert not [name for name, cfg in configs.items()
                 if cfg.train_dataloader.get('persistent_workers')]

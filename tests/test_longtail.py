@@ -67,6 +67,7 @@ def test_pareto_counts_fall_from_end_to_end_and_faster_than_exponential_ones():
     assert (counts[0], counts[-1]) == (1280, 5)
     assert counts == sorted(counts, reverse=True)
     assert counts[500] < exponential_counts(1280, 1000, 256)[500]
+    assert pareto_counts(100, 5, 10) == [100, 50, 30, 18, 10]
 
 
 # -- effective numbers ----------------------------------------------------------------------

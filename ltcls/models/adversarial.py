@@ -79,10 +79,11 @@ class AdversarialFeatureClassifier(Classifier):
         first = labels.first if isinstance(labels, MixedLabels) else labels
         tail = self.tail_weights[first].to(features.dtype)
         with torch.enable_grad():
-            probe = features if features.requires_grad else features.detach().requires_grad_()
-            clean = super().losses(probe, labels, **options)
-            [slopes] = torch.autograd.grad(clean.sum(), probe, retain_graph=True)
-        shift = self.step * self._normalised(slopes, first)
+            still = torch.zeros_like(features, requires_grad=True)
+            clean = super().losses(features + still, labels, **options)
+            [slopes] = torch.autograd.grad(clean.sum(), still, retain_graph=True)
+        # A constant, also where the losses are differentiated forward.
+        shift = self.step * self._normalised(slopes.detach(), first)
         if self.shift_weight:
             shift = shift * tail[:, None]
         adversarial = super().losses(features + shift, labels, **options)

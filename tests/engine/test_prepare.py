@@ -3,7 +3,10 @@
 import json
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 
 from ltcls.engine.prepare import Options, check_config, first_difference, load_config, plain_config
 from ltcls.engine.stage import active_schedulers
@@ -224,3 +227,16 @@ def test_checking_leaves_the_config_as_it_is():
     before = Config(cfg._cfg_dict.to_dict()).to_dict()
     check_config(cfg)
     assert cfg.to_dict() == before
+
+
+def test_workers_draw_by_the_epoch_and_always_the_same():
+    init_default_scope('ltcls')
+    cfg = load_config('ce_resnet20_digits', Options(cfg_options={
+        'train_dataloader.num_workers': 1,
+        'train_dataloader.sampler': dict(type='DefaultSampler', shuffle=False),
+        'train_dataloader.dataset.pipeline': [dict(type='RandomCrop', size=8, padding=4)]}))
+    loader, drawn = Runner.build_dataloader(cfg.train_dataloader, seed=0), []
+    for epoch in (0, 1, 0):
+        torch.manual_seed(epoch)
+        drawn.append(next(iter(loader))['inputs'])
+    assert torch.equal(drawn[0], drawn[2]) and not torch.equal(drawn[0], drawn[1])

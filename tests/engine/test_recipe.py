@@ -465,3 +465,12 @@ def test_a_record_says_what_the_best_epoch_and_the_weights_were_chosen_on(config
     cfg = load_config(configs / 'ce_resnet8_digits.py', options)
     record = stage.test_checkpoint(configs / 'ce_resnet8_digits.py', cfg, path, options)
     assert record['selected_on_test']
+
+
+def test_resuming_from_a_named_checkpoint_goes_on_there(configs, runs, capsys):
+    folder = folder_of(runs, 'ce')
+    for name in ('epoch_3.pth', 'evaluation.json', 'last_checkpoint'):
+        (folder / name).unlink()
+    shutil.copy(folder / 'epoch_2.pth', folder / 'epoch_1.pth')
+    train(configs, 'ce', runs, resume=str(folder / 'epoch_1.pth'))
+    assert 'continuing from epoch_1.pth' in capsys.readouterr().out

@@ -10,9 +10,10 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 from torch import nn
+from two_ranks import on_two_ranks
 
 from ltcls.hooks import (EpochSeedHook, LongTailHook, PlainCheckpointHook, QuietRuntimeInfoHook,
-                         TrainingLogHook)
+                         SyncStatisticsHook, TrainingLogHook)
 from ltcls.hooks.epoch_seed import epoch_seed
 from ltcls.hooks.training_log import _clock
 from ltcls.longtail import Clock
@@ -258,3 +259,26 @@ def test_losses_stay_where_they_are_until_the_epoch_ends(tmp_path):
 def test_times_read_like_a_clock():
     assert [_clock(s) for s in (0, 59.9, 61, 3600, 7325)] == [
         '0:00', '0:59', '1:01', '1:00:00', '2:02:05']
+
+
+def test_each_rank_draws_its_own_numbers(monkeypatch):
+    drawn = []
+    for rank in (0, 1, 0):
+        monkeypatch.setattr('ltcls.hooks.epoch_seed.get_rank', lambda: rank)
+        EpochSeedHook().before_train_epoch(SimpleNamespace(seed=3, epoch=5))
+        drawn.append(float(torch.rand(())))
+    assert drawn[0] == drawn[2] != drawn[1]
+
+
+def averaged(rank: int) -> dict:
+    norm = nn.BatchNorm1d(2)
+    norm.running_mean.fill_(1.0 + 2 * rank)
+    norm.running_var.fill_(2.0 + 4 * rank)
+    SyncStatisticsHook().after_train_epoch(SimpleNamespace(model=norm))
+    return dict(mean=norm.running_mean, var=norm.running_var)
+
+
+def test_running_statistics_become_their_averages(tmp_path):
+    for found in on_two_ranks(averaged, tmp_path):
+        assert torch.equal(found['mean'], torch.full((2,), 2.0))
+        assert torch.equal(found['var'], torch.full((2,), 4.0))

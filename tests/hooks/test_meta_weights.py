@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from meta_toys import (BATCH, CLASS_WEIGHTS, DEV, classifier, convolutional, double_backward,
-                       images, linear, photos, rows, run, state)
+from meta_toys import (BATCH, CLASS_WEIGHTS, DEV, ToyBackbone, classifier, convolutional,
+                       double_backward, images, linear, photos, rows, run, state)
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch.testing import assert_close
@@ -15,8 +15,8 @@ from ltcls.hooks import L2RWHook, MetaReweightHook, MetaWeightNetHook, NaNGuardH
 from ltcls.hooks.meta_gradient import MetaGradient, VirtualStep
 from ltcls.hooks.meta_reweight import balancing_weights
 from ltcls.hooks.nan_guard import StepFilter
-from ltcls.longtail import exponential_counts
-from ltcls.models import MixedLabels
+from ltcls.longtail import Clock, exponential_counts
+from ltcls.models import AdversarialFeatureClassifier, MixedLabels
 from ltcls.optim_wrappers import GNM, SAM, PerturbedOptimWrapper
 
 
@@ -297,6 +297,22 @@ def test_any_loss_has_weights_as_double_backward_finds_them(loss, head):
     torch.manual_seed(1)
     fast = MetaGradient(model, batch, dev, sgd(model)).gradient(weights)
     assert_close(fast, slow, atol=1e-6 * float(slow.abs().max()), rtol=2e-4)
+
+
+@pytest.mark.parametrize('frozen', [['backbone'], []])
+def test_stage_two_of_cc_sam_has_weights_as_double_backward_finds_them(frozen):
+    torch.manual_seed(0)
+    model = AdversarialFeatureClassifier(
+        backbone=dict(type=ToyBackbone), head=dict(type='LinearHead'), frozen=frozen,
+        loss=dict(type='CrossEntropyLoss'), data_preprocessor=classifier().data_preprocessor)
+    model.bind([40, 20, 10, 5])
+    model.set_clock(Clock(4, 10, 0.4))
+    model.train()
+    batch, dev = (model.data_preprocessor(photos(seed), True) for seed in (0, 1))
+    weights = torch.linspace(0.5, 1.5, 8)
+    slow = double_backward(model, batch, dev, weights, lr=0.1)
+    fast = MetaGradient(model, batch, dev, sgd(model)).gradient(weights)
+    assert_close(fast, slow, atol=1e-5 * float(slow.abs().max()), rtol=5e-4)
 
 
 def test_half_precision_is_used_on_request_and_comes_close():

@@ -1,12 +1,14 @@
 """Steps that are left out: the model and its optimizer as if the batch had not been there."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from ltcls.hooks import NaNGuardHook
+from ltcls.hooks import NaNGuardHook, NonFiniteError
 from ltcls.hooks.nan_guard import StepFilter
 from ltcls.longtail import Clock
 from ltcls.optim_wrappers import GNM, SAM, Objective, PerturbedOptimWrapper
@@ -114,3 +116,16 @@ def test_a_float16_scaler_and_the_filter_work_together():
 def test_settings_that_cannot_be_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         NaNGuardHook(**arguments)
+
+
+def test_losses_are_read_inside_an_epoch():
+    runner = SimpleNamespace(epoch=0, model=nn.Linear(1, 1), work_dir='.',
+                             train_dataloader=range(100),
+                             message_hub=SimpleNamespace(runtime_info={}))
+    hook = NaNGuardHook(interval=4)
+    hook.before_train_epoch(runner)
+    with pytest.raises(NonFiniteError, match='iteration 2 '):
+        for number in range(4):
+            loss = torch.tensor(float('nan') if number == 1 else 1.0)
+            hook.after_train_iter(runner, number, outputs=dict(loss=loss))
+    assert number == 3

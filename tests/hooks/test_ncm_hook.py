@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 from torch.utils.data import DataLoader, Dataset
+from two_ranks import on_two_ranks
 
 from ltcls.hooks import ncm
 from ltcls.hooks.ncm import ClassMeanHook
@@ -100,3 +101,16 @@ def test_ranks_share_the_images_and_leave_none_out(monkeypatch):
 def test_a_head_without_class_means_is_refused_by_name():
     with pytest.raises(TypeError, match='LinearHead'):
         ClassMeanHook().after_train(runner_of(Model(LinearHead(2, 3)), Points()))
+
+
+def fitted(rank: int) -> dict:
+    model = Model()
+    ClassMeanHook(2).after_train(runner_of(model, Points()))
+    return dict(means=model.head.prototypes)
+
+
+def test_ranks_fit_the_means_of_all_images(tmp_path):
+    points, labels = 2 * Points().points, Points().labels
+    expected = torch.stack([points[labels == c].mean(dim=0) for c in range(3)])
+    for found in on_two_ranks(fitted, tmp_path):
+        assert_close(found['means'], expected)

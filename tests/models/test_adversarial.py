@@ -142,6 +142,9 @@ def test_the_loss_of_a_part_and_of_mixed_labels():
     assert_close(model.losses(FEATURES, LABELS, index=index), whole[index])
     mixed = MixedLabels(LABELS, LABELS, torch.tensor(0.3, dtype=torch.float64))
     assert_close(model.losses(FEATURES, mixed), whole)
+    mixed = MixedLabels(LABELS, LABELS.roll(1), torch.tensor(1.0, dtype=torch.float64))
+    assert_close(model.losses(FEATURES, mixed), whole)
+    assert_close(model.losses(FEATURES, LABELS, weights=rows([2.0] * 5)), 2 * whole)
 
 
 def test_a_class_without_gradient_is_not_shifted():

@@ -588,3 +588,18 @@ def test_a_batch_norm_with_a_forward_of_its_own_is_refused():
     model.backbone.bn = Scaled(model.backbone.bn.num_features)
     with pytest.raises(ValueError, match="Scaled is a batch norm with a forward of its own"):
         model.train_step(batch(), CCSAM(sgd(model), perturb='all'))
+
+
+@pytest.mark.parametrize('change', ['weights', 'labels'])
+@pytest.mark.parametrize('perturb', ['head', 'all'])
+def test_without_radius_weights_and_first_labels_are_those_of_the_plain_step(perturb, change):
+    data = classifier().data_preprocessor(batch(), True)
+    weights = torch.tensor([0.0, 3, 0.5, 2, 1, 0, 4, 0.2])
+    mixed = MixedLabels(data['labels'], data['labels'].roll(3), torch.tensor(0.6))
+    given = dict(data, weights=weights) if change == 'weights' else dict(data, labels=mixed)
+    model, plain = classifier(), classifier()
+    CCSAM(sgd(model), perturb=perturb, radius=0.0, flat_target='first').update_params(
+        Objective(model, given))
+    losses = plain(**data, mode='loss')['loss'] * (weights if change == 'weights' else 1)
+    OptimWrapper(sgd(plain)).update_params(losses.mean())
+    assert_close(state(model), state(plain), atol=1e-5, rtol=1e-4)

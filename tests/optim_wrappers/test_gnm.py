@@ -3,7 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from perturbed_toys import FunctionModel, batch, classifier, objective, rows, same, sgd, state
+from perturbed_toys import (FunctionModel, batch, classifier, objective, quadratic, rows, same,
+                            sgd, state)
 from torch.testing import assert_close
 
 from ltcls.longtail import Clock
@@ -117,7 +118,11 @@ def test_the_noise_is_a_clamped_normal_for_every_scalar():
 
 def test_the_mean_loss_in_the_neighbourhood_grows_by_the_trace_of_the_hessian():
     torch.manual_seed(0)
-    points = rows(*THETA) + 0.5 * (torch.randn(1_000_000, 3, dtype=torch.float64) / 3).clamp(-1, 1)
+    model = FunctionModel(quadratic, weight=[0.0] * 3_000_000)
+    wrapper = GNM(sgd(model))
+    wrapper._choose(model)
+    noise, = wrapper.noise(wrapper._draw)
+    points = rows(*THETA) + 0.5 * noise.view(-1, 3)
     losses = ((points @ H) * points).sum(dim=1) / 2 + points @ C
     assert_close(losses.mean(), rows(3.4079172723)[0], atol=2e-3, rtol=0)
 

@@ -377,6 +377,23 @@ def test_float16_without_loss_scaling_is_refused():
 # -- the objective --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(('method', 'options'), [
+    (SAM, dict(rho=0.3)), (RwSAM, dict(rho=0.3)), (ImbSAM, dict(rho=0.3, threshold=15)),
+    (GNM, dict(rho=0.3)), (GradientNormPenalty, dict(rho=0.3)), (CCSAM, dict(radius=0.1)),
+    (ModelPerturbation, dict(bound=0.5))])
+def test_twice_the_sample_weights_are_twice_the_descent(method, options):
+    moved, start = [], state(classifier())
+    for weight in (1.0, 2.0):
+        model = classifier()
+        data = dict(model.data_preprocessor(batch(), True), weights=torch.full((8,), weight))
+        torch.manual_seed(1)
+        if method is CCSAM and weight == 2:        # its radius falls with the norm of the gradient
+            options = dict(radius=0.1 * 2 ** 0.5)
+        method(sgd(model, lr=1.0), **options).update_params(Objective(model, data))
+        moved.append(state(model)['backbone.conv.weight'] - start['backbone.conv.weight'])
+    assert_close(moved[1], 2 * moved[0], rtol=1e-3, atol=1e-6)
+
+
 def test_evaluations_share_the_mixed_images_and_draw_dropout_afresh():
     model = classifier(mixing=dict(type='Mixup'), backbone=dict(type=ToyBackbone, dropout=0.5))
     inputs, features = [], []
