@@ -100,8 +100,8 @@ def ready_runner(folder: Path, options: argparse.Namespace):
         'val_dataloader': None, 'val_cfg': None, 'val_evaluator': None,
         'model.precision': 'bfloat16' if options.amp else None,
         'model.channels_last': options.amp,
-        'model.compile': options.compile, 'model.cuda_graphs': options.cuda_graphs,
-        'default_hooks.checkpoint': dict(interval=-1, save_last=False)}))
+        'model.compile': options.compile, 'model.cuda_graphs': options.cuda_graphs}))
+    cfg.default_hooks.checkpoint.update(interval=-1, save_last=False)
     runner = build_runner(cfg)
     loop = runner.train_loop
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
