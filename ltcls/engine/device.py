@@ -1,4 +1,4 @@
-"""What fits a run to its device: images on the GPU or on their way, a fused optimizer, kept memory."""
+"""What fits a run to its device: where images lie, a fused optimizer, memory that is kept."""
 
 import ctypes
 from typing import Iterable

@@ -142,7 +142,7 @@ def register_engine_hooks(runner: Runner, options: Options) -> None:
 
 
 def _check_group_rules(runner: Runner) -> None:
-    """Find a rule that does not fit the classes before the training, not in its first validation."""
+    """Find a rule that does not fit the classes before the training, not in a validation."""
     counts = runner.train_dataloader.dataset.metainfo['class_counts']
     for loop in (runner.val_loop, runner.test_loop):
         for metric in loop.evaluator.metrics if loop is not None else ():

@@ -51,6 +51,8 @@ class SampleWeightHook(Hook):
             differentiated this way.
     """
 
+    priority = 'BELOW_NORMAL'       # after NaNGuardHook has noted the buffers, which its pass moves
+
     def __init__(self, begin: int = 0, dev_batch_size: int = 100, dev_loss: str = 'ce',
                  dev_augment: bool = True, dev_from_train: int | None = None,
                  batch_norm: str = 'batch', precision: str = 'float32',
@@ -78,8 +80,6 @@ class SampleWeightHook(Hook):
     def _check(self, name: str, value, fits: bool, expected: str) -> None:
         if not fits:
             raise ValueError(f'{type(self).__name__} got {name}={value!r}; it must be {expected}.')
-
-    priority = 'BELOW_NORMAL'       # after NaNGuardHook has noted the buffers, which its pass moves
 
     # -- what a method writes -------------------------------------------------------------------
 

@@ -166,7 +166,8 @@ def test_absent_weights_of_torchvision_name_the_file_and_its_place(monkeypatch):
 
 @pytest.mark.parametrize(('name', 'weights', 'options'), [
     ('inception_v3', 'IMAGENET1K_V1', {}), ('googlenet', 'DEFAULT', {}),
-    ('vit_b_16', 'IMAGENET1K_SWAG_E2E_V1', {}), ('resnet18', 'DEFAULT', {})])
+    ('vit_b_16', 'IMAGENET1K_SWAG_E2E_V1', {}), ('resnet18', 'DEFAULT', {}),
+    ('resnet18', 'ResNet18_Weights.IMAGENET1K_V1', {})])
 def test_without_loading_the_network_is_that_of_the_weights(monkeypatch, name, weights, options):
     from torchvision.models import WeightsEnum
     monkeypatch.setattr(WeightsEnum, 'get_state_dict', lambda *args, **kwargs: {})

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from mmengine.optim import OptimWrapper  # noqa: E402
-from timing import interleaved, milliseconds, peak_memory, ratio, write_result  # noqa: E402
+from timing import interleaved, milliseconds, peaks, ratio, write_result  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from ltcls.engine.device import keep_freed_memory  # noqa: E402
@@ -150,15 +150,6 @@ def steppers(options, base: nn.Module, batch: dict, dev: dict) -> dict:
             for name, hook in hooks.items()}
 
 
-def peaks(options, *given) -> dict[str, float]:
-    """Peak memory of every step in MiB, of the second: the first makes the momentum buffers."""
-    found = {}
-    for name, function in steppers(options, *given).items():
-        function()
-        found[name] = peak_memory(function)
-    return found
-
-
 def steps(options, memory: dict[str, float], base: nn.Module, batch: dict, dev: dict) -> dict:
     """Times of every step in one memory format, beside its memory."""
     times = interleaved(steppers(options, base, batch, dev), options.rounds)
@@ -210,7 +201,7 @@ def main(arguments: list[str] | None = None) -> dict:
                   limits=LIMITS, hardware=describe_hardware(), versions=package_versions())
     given = {name: problem(options, device, name == 'channels_last')
              for name in ('contiguous', 'channels_last')}
-    memory = {name: peaks(options, *given[name]) for name in given}
+    memory = {name: peaks(steppers(options, *given[name])) for name in given}
     keep_freed_memory()
     for name in given:
         print(f'float32, {name}')

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import torch  # noqa: E402
 from mmengine.optim import OptimWrapper  # noqa: E402
-from timing import interleaved, milliseconds, peak_memory, ratio, write_result  # noqa: E402
+from timing import interleaved, milliseconds, peaks, ratio, write_result  # noqa: E402
 from torch import nn  # noqa: E402
 
 from ltcls.engine.device import keep_freed_memory  # noqa: E402
@@ -197,15 +197,6 @@ class FeatureTable(nn.Module):
 
     def forward(self, features):
         return features
-
-
-def peaks(functions: dict) -> dict[str, float]:
-    """Peak memory of each in MiB, of the second call: the first makes the momentum buffers."""
-    found = {}
-    for name, function in functions.items():
-        function()
-        found[name] = peak_memory(function)
-    return found
 
 
 def report(times: dict, reference: str, iterations: int, limits: dict | None = None,

@@ -76,6 +76,15 @@ def peak_memory(function: Callable[[], None]) -> float:
     return (_kilobytes('VmHWM') - before) / 2 ** 10
 
 
+def peaks(functions: dict[str, Callable[[], None]]) -> dict[str, float]:
+    """Peak memory of each in MiB, of the second call: the first makes the momentum buffers."""
+    found = {}
+    for name, function in functions.items():
+        function()
+        found[name] = peak_memory(function)
+    return found
+
+
 def write_result(result: dict, path: Path | None) -> None:
     """Write the figures as JSON and say where, if a file is wanted."""
     if path is not None:

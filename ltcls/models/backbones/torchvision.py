@@ -35,15 +35,12 @@ class TorchvisionBackbone(nn.Module):
         if name not in models.list_models(module=models):
             raise ValueError(f"torchvision has no classifier '{name}'; "
                              '`torchvision.models.list_models()` shows the names.')
-        if weights is not None:
-            implied = {**_implied(name, weights), **options}
-        if weights is None or not load:
-            self.model = models.get_model(name, **(options if weights is None else implied))
-        else:
-            self.model = self._load(name, weights, options)
+        arguments = options if weights is None else {**_implied(name, weights), **options}
+        load = load and weights is not None
+        self.model = (self._load(name, weights, options) if load
+                      else models.get_model(name, **arguments))
         if redrawn:
-            self._redraw(redrawn, self.model if weights is None or not load
-                         else models.get_model(name, **implied))
+            self._redraw(redrawn, models.get_model(name, **arguments) if load else self.model)
         path, last = [(path, m) for path, m in self.model.named_modules()
                       if not list(m.children())][-1]
         if not isinstance(last, nn.Linear):
@@ -85,7 +82,7 @@ class TorchvisionBackbone(nn.Module):
 def _implied(name: str, weights: str) -> dict:
     """The arguments of a builder that torchvision takes from the weights, beside the values."""
     from torchvision import models
-    size = models.get_model_weights(name)[weights].meta.get('min_size')
+    size = models.get_model_weights(name).verify(weights).meta.get('min_size')
     if name.startswith('vit_'):
         return dict(image_size=size[0])
     if name == 'maxvit_t':
