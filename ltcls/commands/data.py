@@ -56,12 +56,12 @@ def check(options: argparse.Namespace) -> int:
     problems: dict[str, list[str]] = {}
     for loaders, config in _datasets(cfg).items():
         try:
-            described = _describe(config, options.verify)
-            rows.append((loaders, *described))
-            classes = cfg.data_preprocessor.num_classes
-            if described[2] != f'{classes:,}':
-                raise ValueError(f'The data have {described[2]} classes, the model {classes:,}: set '
-                                 f"data_preprocessor.num_classes={described[2].replace(',', '')}.")
+            dataset = _build(config, options.verify)
+            rows.append((loaders, *_describe(dataset)))
+            classes, expected = len(dataset.class_counts), cfg.data_preprocessor.num_classes
+            if classes != expected:
+                raise ValueError(f'The data have {classes:,} classes, the model {expected:,}: set '
+                                 f'data_preprocessor.num_classes={classes}.')
         except (ValueError, OSError, ImportError) as error:
             problems.setdefault(' '.join(str(error).split()), []).append(loaders)
     if len(rows) > 1:
@@ -92,10 +92,9 @@ def _datasets(cfg) -> dict[str, dict]:
     return {', '.join(users): config for config, users in found}
 
 
-def _describe(config: dict, verify: str | None) -> tuple:
-    """Build a data set, read one image through its pipeline, and give its row of the table."""
+def _build(config: dict, verify: str | None):
+    """Build a data set and read one image through its pipeline."""
     from ltcls.datasets.files import ImageFileDataset
-    from ltcls.longtail import shot_groups
     from ltcls.registry import DATASETS
     config = copy.deepcopy(config)
     for node in (config, config.get('known'), config.get('unknown')):
@@ -107,6 +106,12 @@ def _describe(config: dict, verify: str | None) -> tuple:
         dataset[0]
     for warning in caught:
         print(f'warning: {warning.message}', file=sys.stderr)
+    return dataset
+
+
+def _describe(dataset) -> tuple:
+    """The row of a data set in the table."""
+    from ltcls.longtail import shot_groups
     counts = dataset.class_counts
     groups = shot_groups(counts).values()
     return (dataset.split, f'{len(dataset):,}', f'{len(counts):,}',

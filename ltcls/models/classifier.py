@@ -144,13 +144,9 @@ class Classifier(BaseModel):
         for part in map(self._part, self.frozen):
             part.eval()
             if mode and self.frozen_bn == 'shift':
-                for module in part.modules():
-                    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                        module.train()
+                _switch_norms(part, True)
         if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+            _switch_norms(self, False)
         return self
 
     # -- training -----------------------------------------------------------------------------
@@ -237,6 +233,12 @@ class Classifier(BaseModel):
         if logits.dim() == 3:
             logits = logits.mean(dim=1)
         return [dict(scores=logits.softmax(dim=1), labels=labels)]
+
+
+def _switch_norms(part: nn.Module, training: bool) -> None:
+    for module in part.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.train(training)
 
 
 def takes_objective(model: Classifier, optim_wrapper: OptimWrapper) -> bool:
