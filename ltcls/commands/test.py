@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> None:
     from ltcls.engine.checkpoint import latest_checkpoint
     from ltcls.engine.configs import find_config
     from ltcls.engine.distributed import setup_distributed
-    from ltcls.engine.prepare import load_config
+    from ltcls.engine.prepare import load_config, patience
     from ltcls.engine.stage import test_checkpoint
     engine = engine_options(options)
     path = find_config(options.config)
@@ -30,5 +30,5 @@ def run(options: argparse.Namespace) -> None:
         raise FileNotFoundError(f'There is no checkpoint {checkpoint}.')
     if engine.work_dir is None:
         engine.work_dir = checkpoint.parent / 'test'
-    with setup_distributed(engine.launcher):
+    with setup_distributed(engine.launcher, patience(path, engine)):
         test_checkpoint(path, load_config(path, engine), checkpoint, engine)

@@ -26,11 +26,12 @@ def run(options: argparse.Namespace) -> None:
     """Train every stage of the recipe; or rehearse it."""
     from ltcls.engine import recipe
     from ltcls.engine.distributed import setup_distributed, temporary_folder
+    from ltcls.engine.prepare import patience
     from ltcls.engine.stage import announce
     engine = engine_options(options)
     engine.resume, engine.seed, engine.dry_run = options.resume, options.seed, options.dry_run
     engine.on_nan = options.on_nan
-    with setup_distributed(engine.launcher):
+    with setup_distributed(engine.launcher, patience(options.config, engine)):
         if not options.dry_run:
             recipe.run(options.config, engine)
             return

@@ -37,7 +37,7 @@ PARTS = {
     'env_cfg': dict(cudnn_benchmark=bool, mp_cfg=dict | None, dist_cfg=dict | None,
                     resource_limit=int, resident_data=bool, keep_memory=bool),
     'env_cfg.mp_cfg': dict(mp_start_method=str, opencv_num_threads=int),
-    'env_cfg.dist_cfg': dict(backend=str, timeout=int, init_backend=str),
+    'env_cfg.dist_cfg': dict(backend=str, timeout=int),
     'randomness': dict(seed=int | None, diff_rank_seed=bool, deterministic=bool),
     'optim_wrapper.clip_grad': dict(type=str, max_norm=float, norm_type=float | str,
                                     clip_value=float, error_if_nonfinite=bool,
@@ -90,6 +90,11 @@ def check_shapes(cfg: Config) -> None:
         if near and name not in DEFAULT_HOOKS:
             raise ValueError(f"default_hooks has no key '{name}'. Did you mean '{near[0]}'? Hooks "
                              'with names of your own go into custom_hooks.')
+    dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
+    if dist_cfg.get('backend', 'nccl') != 'nccl':
+        raise ValueError(f"Config key env_cfg.dist_cfg.backend={dist_cfg.backend!r}: processes meet "
+                         "over 'nccl' on GPUs and over gloo without them; remove it.")
+    _check_least('env_cfg.dist_cfg', dist_cfg, timeout=1)
     seed = (cfg.get('randomness') or {}).get('seed')
     if seed is not None and not 0 <= seed < 2 ** 32:
         raise ValueError(f'Config key randomness.seed={seed} must lie between 0 and 2 ** 32 - 1.')

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -11,17 +12,20 @@ from mmengine.dist import (all_gather_object, barrier, broadcast_object_list, ge
 
 
 @contextmanager
-def setup_distributed(launcher: str = 'none'):
+def setup_distributed(launcher: str = 'none', timeout: int | None = None):
     """The process group of a run: nccl on GPUs, gloo on machines without one.
 
     mmengine's own start-up always asks for CUDA; it leaves a group alone that exists already.
+
+    Args:
+        timeout: the seconds that ranks wait for each other; None: PyTorch's own.
     """
     started = launcher != 'none' and not torch.distributed.is_initialized()
     if started:
         if torch.cuda.is_available():
-            init_dist(launcher, backend='nccl')
+            init_dist(launcher, backend='nccl', timeout=timeout)
         elif launcher == 'pytorch':
-            torch.distributed.init_process_group('gloo')
+            torch.distributed.init_process_group('gloo', timeout=timeout and timedelta(0, timeout))
         else:
             raise ValueError(f"--launcher {launcher} needs GPUs; on CPUs use --launcher pytorch.")
     try:

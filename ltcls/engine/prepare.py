@@ -74,6 +74,14 @@ def load_config(config: str | Path, options: Options) -> Config:
     return cfg
 
 
+def patience(config: str | Path, options: Options) -> int | None:
+    """`env_cfg.dist_cfg.timeout` of a config: seconds that processes wait for each other."""
+    if options.launcher == 'none':
+        return None
+    env_cfg = load_config(config, options).get('env_cfg') or {}
+    return (env_cfg.get('dist_cfg') or {}).get('timeout')
+
+
 def _complete_loader(loader: Config, options: Options) -> None:
     """What every loader needs and no config should have to say."""
     loader.setdefault('collate_fn', dict(type='ltcls.collate_batch'))
@@ -114,11 +122,16 @@ def rate_scale(cfg: Config) -> float:
 
 
 def first_difference(a, b, key: str = '') -> str | None:
-    """The key of the first difference of two configs and both values; None if they are equal."""
+    """The key of the first difference of two configs and both values; None if they are equal.
+
+    How long processes wait for each other is none.
+    """
     if isinstance(a, dict) and isinstance(b, dict):
         # The scaling of learning rates only follows from what differs elsewhere.
         for name in sorted({*a, *b}, key=lambda name: (name == 'auto_scale_lr', name)):
             path = f'{key}.{name}' if key else name
+            if path == 'env_cfg.dist_cfg':
+                continue
             if name not in a or name not in b:
                 return f"{path} ({a.get(name, 'absent')!r} and {b.get(name, 'absent')!r})"
             found = first_difference(a[name], b[name], path)

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from ltcls.engine.distributed import setup_distributed
-from ltcls.engine.prepare import Options, load_config
+from ltcls.engine.prepare import (Options, first_difference, load_config, patience,
+                                  plain_config)
 from ltcls.evaluation.record import read_record
 
 CE = '''
@@ -286,8 +288,30 @@ def test_one_process_needs_no_group():
                 pass
 
 
+def test_processes_wait_for_each_other_as_long_as_the_config_says(recipe, monkeypatch):
+    options = Options(launcher='pytorch', cfg_options={'env_cfg.dist_cfg.timeout': 7})
+    if not torch.cuda.is_available():
+        for name, value in dict(RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1',
+                                MASTER_PORT='0').items():
+            monkeypatch.setenv(name, value)
+        with setup_distributed('pytorch', patience(recipe, options)):
+            group = torch.distributed.distributed_c10d._get_default_group()
+            backend = group._get_backend(torch.device('cpu'))
+            assert backend.options._timeout == timedelta(seconds=7)
+    assert patience(recipe, Options(launcher='pytorch')) is None
+    a, b = (plain_config(load_config(recipe, each)) for each in (options, Options()))
+    assert a != b and first_difference(a, b) is None
+
+
+@pytest.mark.parametrize('name, value, message', [
+    ('backend', 'mpi', "backend='mpi': processes meet over 'nccl' on GPUs"),
+    ('timeout', 0, 'timeout=0 must be an integer of at least 1')])
+def test_what_processes_cannot_do_is_refused(recipe, name, value, message):
+    with pytest.raises(ValueError, match=message):
+        load_config(recipe, Options(cfg_options={f'env_cfg.dist_cfg.{name}': value}))
+
+
 def test_the_launcher_is_not_part_of_the_experiment(recipe):
-    from ltcls.engine.prepare import first_difference, plain_config
     one, many = (load_config(recipe, Options(launcher=name)) for name in ('none', 'pytorch'))
     assert first_difference(plain_config(one), plain_config(many)) is None
 
