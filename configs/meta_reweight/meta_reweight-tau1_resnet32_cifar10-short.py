@@ -1,0 +1,4 @@
+_base_ = './meta_reweight_resnet32_cifar10-short.py'
+
+# A hundred times the published step.
+custom_hooks = [dict(type='MetaReweightHook', begin=24, tau=1.0, beta=0.9999)]
