@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 GROUP_COLOURS = dict(many='#004488', medium='#DDAA33', few='#BB5566')
 GROUP_TEXT = dict(GROUP_COLOURS, medium='#997700')     # the yellow is too pale for letters
 GROUP_MARKERS = dict(many='o', medium='s', few='^')
-# Okabe and Ito's colours, for methods.
+# Okabe and Ito's colours and a grey, for methods.
 METHOD_COLOURS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#F0E442',
-                  '#000000')
+                  '#000000', '#999999')
 NAMED_CLASSES = 30          # up to here classes are named on an axis
 INK, QUIET, GRID = '#222222', '#777777', '#DDDDDD'
 
