@@ -87,7 +87,7 @@ STUDIES = {
               'without one image of the rarest classes right, and stage 2 cannot repair it; a tenth '
               'costs eleven points; a hundredth and a thousandth are level with CE within a point, so '
               'that no radius of the sweep is a gain. Over a hundredth stage 2 wins 8 points and most '
-              'of the rarest classes, about as much as [cRT over CE](cifar10-short.md). After five of '
+              'of the rarest classes, nearly as much as [cRT over CE](cifar10-short.md). After five of '
               'its ten epochs it was better than at the end (70.73): the adversarial share grows at '
               'the expense of the frequent classes.',
         seconds=True,
@@ -133,8 +133,8 @@ STUDIES = {
               'of 255, root mean square). What the first encoding took of the original images is '
               'not known, but it works the same way: it is a likely part of what the runs of 200 '
               'epochs lack to the published numbers (CE 3.4 points, stage 1 of GCL 6.8), and '
-              'hardly the whole of it for GCL. Precision is none: CE in float32 is within the '
-              'seeds of CE in bfloat16.',
+              'hardly the whole of it for GCL. Precision is no visible part: CE in float32 is '
+              'half a point above the mean of CE in bfloat16, whose two seeds differ by as much.',
         rows=[
             ('ce_resnet32_cifar10-short', 'CE', None),
             ('ce-subset1_resnet32_cifar10-short', 'other images in the tail', None),
