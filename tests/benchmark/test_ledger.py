@@ -315,6 +315,14 @@ def test_the_cost_of_a_recipe_includes_the_stage_it_started_from():
     assert filled(rows[:1], [other, second])[0]['cost'] == 5.0
 
 
+def test_a_stage_trained_anew_after_the_run_is_not_counted_in_its_cost():
+    first = run(name='gcl_resnet32_cifar10', minutes=160, date='2026-01-01T00:00:00')
+    second = run(name='gcl-crt_resnet32_cifar10', minutes=6, date='2026-01-02T00:00:00')
+    again = run(name='gcl_resnet32_cifar10', minutes=3, date='2026-02-01T00:00:00')
+    rows = [row(config='gcl-crt_resnet32_cifar10')]
+    assert filled(rows, [first, second, again])[0]['cost'] == 166.0
+
+
 def test_the_cost_includes_a_stage_that_has_no_row():
     first = run(name='cc_sam_resnet32_cifar10', minutes=160)
     second = run(name='cc_sam-adv_resnet32_cifar10', minutes=7)

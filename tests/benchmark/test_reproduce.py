@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -68,10 +69,10 @@ class World:
             training.advance(seconds)
 
     def run(self, targets, **options):
-        queue = reproduce.Queue(
-            targets, self.start, lambda stage: self.collected.append(stage.target.config),
-            chain=self.chain, clock=lambda: self.time, sleep=self.sleep, say=self.said.append,
-            **options)
+        given = dict(collect=lambda stage: self.collected.append(stage.target.config),
+                     chain=self.chain, clock=lambda: self.time, sleep=self.sleep,
+                     say=self.said.append)
+        queue = reproduce.Queue(targets, self.start, **{**given, **options})
         queue.run()
         return queue
 
@@ -258,6 +259,41 @@ def test_a_failure_takes_its_recipes_along_and_leaves_the_others(world):
     assert 'exit status 2: see work_dirs/reproduce/seed0/gcl.log' in '\n'.join(world.said)
 
 
+def test_a_record_that_cannot_be_kept_is_a_failure_of_its_recipes_alone(world):
+    def collect(stage):
+        if stage.target.config == 'gcl':
+            raise ValueError('evaluation.json is empty')
+        world.collected.append(stage.target.config)
+    queue = world.run([target('crt'), target('ce')], collect=collect)
+    assert world.collected == ['ce']
+    assert [path.name for path in queue.failed] == ['gcl']
+    said = '\n'.join(world.said)
+    assert 'no record kept: evaluation.json is empty' in said
+    assert 'left out crt seed 0: gcl failed' in said
+
+
+def test_a_recipe_that_cannot_be_read_is_a_failure_of_its_own(world):
+    def chain(target):
+        if target.config == 'crt':
+            raise ValueError('init_from leads back to this config itself')
+        return World.chain(world, target)
+    queue = world.run([target('crt'), target('ce')], chain=chain)
+    assert world.collected == ['ce']
+    assert [path.name for path in queue.failed] == ['crt']
+    assert 'failed   crt seed 0: init_from leads back' in world.said[0]
+
+
+def test_a_finished_run_whose_record_does_not_fill_its_row_is_named(world, monkeypatch, tmp_path):
+    world.run([target('gcl')])
+    monkeypatch.setattr(reproduce.ledger, 'RECORDS', tmp_path / 'records')
+    record = tmp_path / 'records' / target('gcl').record
+    record.parent.mkdir(parents=True)
+    record.touch()
+    world.said.clear()
+    world.run([target('gcl')])
+    assert len(world.said) == 1 and 'left out gcl seed 0: it is finished' in world.said[0]
+
+
 def test_after_an_error_in_the_queue_itself_nothing_keeps_running(world):
     def sleep(seconds):
         raise KeyboardInterrupt
@@ -274,6 +310,86 @@ def test_two_queues_do_not_run_at_once(tmp_path):
                 pass
     with reproduce.alone(tmp_path / 'work' / '.lock'):
         pass
+
+
+class Recorded(FakeTraining):
+    """Is done when it is first looked at; its record is a committed one."""
+
+    def __init__(self, command, log, threads):
+        self.command, self.world, self.polls = command, None, 0
+        self.folder = reproduce.ROOT / command[command.index('--work-dir') + 1]
+        self.folder.mkdir(parents=True)
+        self.status = None
+        Recorded.made.append(self)
+
+    def poll(self):
+        self.polls += 1
+        if self.polls == 1 and self.status is None:
+            self.at_first_poll()
+        return self.status
+
+    def at_first_poll(self):
+        (self.folder / 'epoch_200.pth').touch()
+        record = ROOT / 'docs/results/records/cifar10-200e/ce_resnet32_cifar10_seed0.json'
+        (self.folder / 'evaluation.json').write_bytes(record.read_bytes())
+        self.status = 0
+
+
+@pytest.fixture
+def queued(tmp_path, monkeypatch):
+    """`main` over one config, with trainings that are none, in folders of the test."""
+    records = tmp_path / 'records'
+    monkeypatch.setattr(Recorded, 'made', [], raising=False)
+    for module, name, value in (
+            (reproduce, 'ROOT', tmp_path), (reproduce, 'Training', Recorded),
+            (reproduce, 'open_targets', lambda *_: ([target('ce_resnet32_cifar10')], ['left'])),
+            (reproduce, 'default_precision', lambda: 'float32'),
+            (reproduce.ledger, 'RECORDS', records), (reproduce.ledger, 'read_runs', list),
+            (reproduce.ledger, 'refresh', lambda: ['ledger written'])):
+        monkeypatch.setattr(module, name, value)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield records / 'reproduce' / 'ce_resnet32_cifar10_seed0.json'
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_the_record_of_a_finished_run_is_kept_and_the_ledger_written(queued, capsys):
+    assert reproduce.main(['--hours', '1', '--data-root', '/images']) == 0
+    assert reproduce.read_record(queued)['name'] == 'ce_resnet32_cifar10'
+    [training] = Recorded.made
+    assert training.command[-3:] == ['--data-root', '/images/cifar10', '--resume']
+    said = capsys.readouterr().out.splitlines()
+    assert [said[0], *said[-2:]] == ['left', 'ledger written', '1 stages finished, 0 failed, '
+                                     '0 interrupted, 0 configs to go']
+
+
+def test_a_broken_record_is_not_kept(queued, monkeypatch, capsys):
+    def leave_half_a_record(training):
+        Recorded.at_first_poll(training)
+        (training.folder / 'evaluation.json').write_text('{"name": "ce')
+    broken = type('Broken', (Recorded,), dict(at_first_poll=leave_half_a_record))
+    monkeypatch.setattr(reproduce, 'Training', broken)
+    assert reproduce.main([]) == 1
+    assert not queued.exists()
+    assert 'no record kept' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_what_runs_and_the_ledger_is_written(queued, monkeypatch, capsys, number):
+    asked = type('Asked', (Recorded,), dict(
+        at_first_poll=lambda training: os.kill(os.getpid(), number)))
+    monkeypatch.setattr(reproduce, 'Training', asked)
+    assert reproduce.main([]) == 0
+    assert Recorded.made[0].status == -15
+    assert 'ledger written\n0 stages finished, 0 failed, 1 interrupted' in capsys.readouterr().out
+
+
+def test_the_time_to_stop_leaves_a_minute_for_it(queued, monkeypatch):
+    given = []
+    monkeypatch.setattr(reproduce.Queue, 'run', lambda queue: given.append(queue.seconds))
+    reproduce.main(['--hours', '0.5'])
+    reproduce.main(['--hours', '0.01'])
+    assert 1730 < given[0] <= 1740 and given[1] == 0
 
 
 def test_a_training_is_a_process_that_ends_when_it_is_stopped(tmp_path):

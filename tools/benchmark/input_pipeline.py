@@ -1,10 +1,10 @@
 """How fast images come: from files at 224x224 by each backend, and from memory at 32x32.
 
-Every variant makes the same finished batches, float32 and normalised, and is compared with the
-usual way: Pillow, torchvision's transforms image by image, floats from the workers. Variants run in
-turn, round after round; a round's ratio divides the reference's time by that of the block next to
-it, and the result is the median of the rounds with its quartiles. Photographs are made by the
-script unless `--root` names a folder of class folders.
+Every variant makes the same finished batches, float32, normalised and on the GPU if there is one,
+and is compared with the usual way: Pillow, torchvision's transforms image by image, floats from the
+workers. Variants run in turn, round after round; a round's ratio divides the reference's time by
+that of the block next to it, and the result is the median of the rounds with its quartiles.
+Photographs are made by the script unless `--root` names a folder of class folders.
 
     python tools/benchmark/input_pipeline.py --rounds 9 --out docs/results/input_pipeline.json
 
@@ -79,6 +79,10 @@ def available() -> list[str]:
     return found
 
 
+def device() -> torch.device:
+    return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+
+
 def drained(loader: DataLoader, finish):
     """A block: every batch of a loader, made ready for the network."""
     def block():
@@ -87,11 +91,17 @@ def drained(loader: DataLoader, finish):
     return block
 
 
+def moved(batch: list) -> list:
+    """The usual batch, where the network is."""
+    return [part.to(device(), non_blocking=True) for part in batch]
+
+
 def from_files(root: str, options: argparse.Namespace, workers: int) -> dict:
     """{variant: block} over the images below a folder."""
-    preprocessor = BatchPreprocessor(num_classes=2, mean=MEAN, std=STD)
+    preprocessor = BatchPreprocessor(num_classes=2, mean=MEAN, std=STD).to(device())
     common = dict(batch_size=options.batch_size, num_workers=workers,
-                  persistent_workers=workers > 0, worker_init_fn=seed_worker if workers else None)
+                  pin_memory=torch.cuda.is_available(), persistent_workers=workers > 0,
+                  worker_init_fn=seed_worker if workers else None)
     blocks = {}
     for backend in available():
         data = FolderLT(root=root, backend=backend, pipeline=PIPELINE, verify='none')
@@ -100,7 +110,7 @@ def from_files(root: str, options: argparse.Namespace, workers: int) -> dict:
     paths = [data.path(index) for index in range(len(data))]
     usual = Usual(paths, [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip()],
                   opened=False)
-    blocks[REFERENCE] = drained(DataLoader(usual, collate_fn=default_collate, **common), len)
+    blocks[REFERENCE] = drained(DataLoader(usual, collate_fn=default_collate, **common), moved)
     return blocks
 
 
@@ -120,6 +130,7 @@ def from_memory(options: argparse.Namespace) -> dict:
     data = RandomImages(num_classes=10, num_images=options.small)
     preprocessor = BatchPreprocessor(num_classes=10, mean=MEAN, std=STD,
                                      augment=[dict(type='PadCropFlip', padding=4)])
+    preprocessor.to(device())
     size = 4 * options.batch_size
     loader = DataLoader(data, batch_size=size, collate_fn=collate_batch)
     images = [Image.fromarray(data.load_image(index).permute(1, 2, 0).numpy())
@@ -127,7 +138,7 @@ def from_memory(options: argparse.Namespace) -> dict:
     usual = Usual(images, [transforms.RandomCrop(32, padding=4),
                            transforms.RandomHorizontalFlip()], opened=True)
     return {'whole batches': drained(loader, lambda batch: preprocessor(batch, training=True)),
-            REFERENCE: drained(DataLoader(usual, batch_size=size), len)}
+            REFERENCE: drained(DataLoader(usual, batch_size=size), moved)}
 
 
 def figures(blocks: dict, reference: str, count: int, rounds: int) -> dict:

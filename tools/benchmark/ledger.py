@@ -230,12 +230,16 @@ def status_of(row: dict, ours: dict | None) -> str:
 
 
 def minutes(run: Run, runs: list[Run]) -> float:
-    """Training time of a run and of the stages it started from, as far as they have records."""
+    """Training time of a run and of the stages it started from, as far as they have records.
+
+    A stage that was trained anew after the run is not the one it started from.
+    """
     record = run.record
     total = (record.get('training_time') or record.get('wall_time') or 0) / 60
     stages = [other for other in runs
               if other.record['name'] == earlier_stage(record)
               and other.record['seed'] == record['seed']
+              and other.record['date'] <= record['date']
               and other.record['fingerprints'] == record['fingerprints']]
     return total + (minutes(max(stages, key=lambda r: r.record['date']), runs) if stages else 0)
 

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from terminaltables import AsciiTable  # noqa: E402
-from timing import interleaved, milliseconds, peak_memory, ratio, write_result  # noqa: E402
+from timing import interleaved, milliseconds, peaks, ratio, write_result  # noqa: E402
 
 from ltcls.engine.prepare import Options, load_config  # noqa: E402
 from ltcls.engine.stage import build_runner, give_data  # noqa: E402
@@ -152,8 +152,7 @@ def compare(runner, options: argparse.Namespace) -> dict:
         blocks = interleaved(functions, options.rounds)
         result[part] = {clock: figures(blocks, options.iterations, column)
                         for column, clock in enumerate(('wall', 'processor'))}
-        result[part]['memory'] = {name: round(peak_memory(function), 1)
-                                  for name, function in functions.items()}
+        result[part]['memory'] = {name: round(mib, 1) for name, mib in peaks(functions).items()}
     return result
 
 

@@ -24,7 +24,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
-from timing import interleaved, milliseconds, peak_memory, ratio, write_result  # noqa: E402
+from timing import interleaved, milliseconds, peaks, ratio, write_result  # noqa: E402
 from torch import nn  # noqa: E402
 
 from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
@@ -122,6 +122,7 @@ def main(arguments: list[str] | None = None) -> dict:
     blocks = {name: lambda step=step: [step() for _ in range(options.iterations)] and None
               for name, step in steps.items()}
     times = interleaved(blocks, options.rounds)
+    memory = peaks(steps)
 
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     result = dict(vit=options.vit, image_size=options.image_size, batch_size=options.batch_size,
@@ -135,7 +136,7 @@ def main(arguments: list[str] | None = None) -> dict:
         found = result['steps'][name] = dict(
             ms=round(ms, 2), images_per_second=round(1000 * options.batch_size / ms, 1),
             ratio=round(middle, 4), quartiles=[round(low, 4), round(high, 4)],
-            peak_mib=round(peak_memory(step), 1))
+            peak_mib=round(memory[name], 1))
         print(f"{name:6} {found['ms']:9.2f} ms   {found['images_per_second']:8.1f} images/s   "
               f"ratio {middle:.3f} ({low:.3f} to {high:.3f})   peak {found['peak_mib']:.0f} MiB")
     write_result(result, options.out)

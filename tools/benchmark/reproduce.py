@@ -176,15 +176,15 @@ class Queue:
         start: begins a stage; returns something with `poll()` (None while it runs, then its exit
             status), `ask()` and `stop()`.
         collect: called with every stage that finishes, and with those that had finished before and
-            have no record yet.
+            have no record yet; ValueError or OSError if its record cannot be kept.
+        chain: the stages of a target.
         parallel: stages at once.
         seconds: when to stop, counted from `run`; None for when all is done.
-        chain: the stages of a target.
         clock, sleep, say: time and speech.
     """
 
-    def __init__(self, targets: list[Target], start: Callable, collect: Callable, parallel: int = 1,
-                 seconds: float | None = None, chain: Callable = chain,
+    def __init__(self, targets: list[Target], start: Callable, collect: Callable, chain: Callable,
+                 parallel: int = 1, seconds: float | None = None,
                  clock: Callable = time.monotonic, sleep: Callable = time.sleep,
                  say: Callable = print):
         self.waiting, self.start, self.collect = list(targets), start, collect
@@ -233,17 +233,26 @@ class Queue:
 
     def _open_stage(self, target: Target) -> Stage | None:
         """The first unfinished stage; None if there is none, or if it failed."""
-        if target not in self.chains:
-            self.chains[target] = self.chain(target)
+        try:
+            if target not in self.chains:
+                self.chains[target] = self.chain(target)
+        except (ValueError, OSError) as error:
+            self.failed.add(target.work_dir)
+            self.say(f'failed   {target.config} seed {target.seed}: {error}')
+            return None
         for stage in self.chains[target]:
+            if stage.finished and not (ledger.RECORDS / stage.target.record).is_file():
+                self._collect(stage)
             if stage.target.work_dir in self.failed:
                 self.say(f'left out {self._name(self.chains[target][-1])}: '
                          f'{stage.target.config} failed')
                 return None
             if not stage.finished:
                 return stage
-            if not (ledger.RECORDS / stage.target.record).is_file():
-                self._collect(stage)
+        if target.work_dir not in self.collected:
+            self.say(f'left out {self._name(stage)}: it is finished in {target.work_dir}, and its '
+                     'record does not fill the row (ledger.py says why); move both away to run '
+                     'it anew')
         return None
 
     def _reap(self) -> None:
@@ -261,9 +270,14 @@ class Queue:
                 self.say(f'failed   {self._name(stage)}, exit status {status}: see {folder}.log')
 
     def _collect(self, stage: Stage) -> None:
-        if stage.target.work_dir not in self.collected:
-            self.collected.add(stage.target.work_dir)
+        if stage.target.work_dir in self.collected | self.failed:
+            return
+        try:
             self.collect(stage)
+            self.collected.add(stage.target.work_dir)
+        except (ValueError, OSError) as error:
+            self.failed.add(stage.target.work_dir)
+            self.say(f'failed   {self._name(stage)}: no record kept: {error}')
 
     @staticmethod
     def _name(stage: Stage) -> str:
@@ -279,7 +293,11 @@ def command(target: Target, data_root: Path, precision: str) -> list[str]:
 
 
 def keep_record(stage: Stage) -> Path:
-    """Copy a finished stage's record, checked, to docs/results/records."""
+    """Copy a finished stage's record, checked, to docs/results/records.
+
+    Raises:
+        ValueError: it is no sound record.
+    """
     source = ROOT / stage.target.work_dir / 'evaluation.json'
     read_record(source)
     path = ledger.RECORDS / stage.target.record
@@ -330,14 +348,17 @@ def main(arguments: list[str] | None = None) -> int:
         return Training(command(stage.target, data_root, precision), log, threads)
 
     def say(line: str) -> None:
-        print(f'{(time.monotonic() - began) / 60:7.1f} min  {line}', flush=True)
+        with contextlib.suppress(OSError):      # the terminal may be gone
+            print(f'{(time.monotonic() - began) / 60:7.1f} min  {line}', flush=True)
 
     seconds = None
     if options.hours is not None:
         seconds = max(0, options.hours * 3600 - LAST_WORDS - (time.monotonic() - began))
-    queue = Queue(targets, start, keep_record, options.parallel, seconds, say=say)
+    queue = Queue(targets, start, keep_record, chain, options.parallel, seconds, say=say)
     with alone(ROOT / WORK / '.lock'):
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:      # as under nohup
+                signal.signal(number, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
             queue.run()
     for line in ledger.refresh():

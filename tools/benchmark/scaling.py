@@ -28,7 +28,7 @@ import torch.nn.functional as F  # noqa: E402
 from mmengine.dataset import DefaultSampler  # noqa: E402
 from optim_wrappers import FeatureTable, sgd  # noqa: E402
 from terminaltables import AsciiTable  # noqa: E402
-from timing import interleaved, milliseconds, peak_memory, ratio, write_result  # noqa: E402
+from timing import interleaved, milliseconds, peaks, ratio, write_result  # noqa: E402
 
 from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
 from ltcls.longtail import exponential_counts  # noqa: E402
@@ -120,7 +120,7 @@ def scale_images(counts: list[int], rounds: int) -> list[dict]:
 
 def bare_step(features, labels, classes: int):
     """Linear layer, cross-entropy, backward and SGD."""
-    layer = torch.nn.Linear(DIMENSION, classes)
+    layer = torch.nn.Linear(DIMENSION, classes, device=features.device)
     optimizer = sgd(layer)
 
     def step():
@@ -138,7 +138,7 @@ def method_step(features, labels, classes: int, loss: dict, wrapper: dict):
         head=dict(type='LinearHead'), loss=loss, data_preprocessor=dict(
             type='BatchPreprocessor', num_classes=classes, mean=[0.5] * 3, std=[0.25] * 3)))
     model.bind(exponential_counts(1000, classes, 100))
-    model.train()
+    model.to(features.device).train()
     # Features are no images: nothing is scaled, mixed or cropped.
     model.data_preprocessor.forward = lambda data, training=False: data
     built = OPTIM_WRAPPERS.build(dict(wrapper, optimizer=sgd(model)))
@@ -152,22 +152,24 @@ def method_step(features, labels, classes: int, loss: dict, wrapper: dict):
 def scale_steps(classes: int, size: int, rounds: int) -> dict:
     """Milliseconds, ratio to the bare step and peak MiB of every method."""
     torch.manual_seed(0)
-    features = torch.randn(size, DIMENSION)
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    features = torch.randn(size, DIMENSION, device=device)
     shares = torch.tensor(exponential_counts(1000, classes, 100), dtype=torch.float64)
-    labels = torch.multinomial(shares, size, replacement=True)
+    labels = torch.multinomial(shares, size, replacement=True).to(device)
     steps = dict(bare=bare_step(features, labels, classes), **{
         name: method_step(features, labels, classes, *parts) for name, parts in METHODS.items()})
     repeat = max(1, 2000 // classes)
     blocks = {name: lambda step=step: [step() for _ in range(repeat)] and None
               for name, step in steps.items()}
     times = interleaved(blocks, rounds)
+    memory = peaks(steps)
     row = dict(classes=classes, batch_size=size)
     for name, found in times.items():
         row[name] = dict(ms=round(milliseconds(found, repeat), 4),
                          ratio=round(ratio(found, times['bare'])[1], 3),
                          above_bare_ms=round(milliseconds(found, repeat)
                                              - milliseconds(times['bare'], repeat), 4),
-                         peak_mib=round(peak_memory(blocks[name]), 1))
+                         peak_mib=round(memory[name], 1))
     return row
 
 

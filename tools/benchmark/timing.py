@@ -1,17 +1,17 @@
 """Timing that a busy machine does not spoil: blocks in turn, and ratios of neighbours."""
 
-import ctypes
-import gc
 import json
-import re
+import os
 import statistics
+import tempfile
 import time
 from pathlib import Path
 from typing import Callable
 
-import torch
+os.environ.setdefault('KINETO_LOG_LEVEL', '5')      # the profiler talks on stderr otherwise
 
-M_MMAP_THRESHOLD = -3      # of glibc's malloc.h
+import torch  # noqa: E402
+from torch.profiler import ProfilerActivity, profile  # noqa: E402
 
 
 def timed(function: Callable[[], None]) -> tuple[float, float]:
@@ -51,14 +51,10 @@ def milliseconds(times: list, iterations: int = 1, column: int = 0) -> float:
 
 
 def peak_memory(function: Callable[[], None]) -> float:
-    """MiB that a call needs at its peak above what is in use before it.
+    """MiB of tensors that a call needs at its peak above those in use before it.
 
-    On a GPU from the allocator. On Linux from the kernel's high-water mark of resident memory, set
-    back before the call. glibc then hands every block of 64 KiB and more back at once, so that no
-    holes between blocks count; this works only before `keep_freed_memory`, which leaves a heap.
-
-    Raises:
-        OSError: another system without a GPU.
+    From the allocator: of the GPU, or PyTorch's own on a CPU. What a call frees of earlier tensors
+    counts if they were made under this function, so call it twice and take the second.
     """
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -66,23 +62,24 @@ def peak_memory(function: Callable[[], None]) -> float:
         before = torch.cuda.memory_allocated()
         function()
         return (torch.cuda.max_memory_allocated() - before) / 2 ** 20
-    gc.collect()
-    libc = ctypes.CDLL(None)
-    libc.mallopt(M_MMAP_THRESHOLD, 64 * 2 ** 10)
-    libc.malloc_trim(0)
-    Path('/proc/self/clear_refs').write_text('5')
-    before = _kilobytes('VmRSS')
-    function()
-    return (_kilobytes('VmHWM') - before) / 2 ** 10
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        function()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'trace.json'
+        record.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())['traceEvents']
+    events = [event for event in events if event.get('name') == '[memory]']
+    if not events:
+        return 0.0
+    first = min(events, key=lambda event: event['ts'])['args']
+    most = max(event['args']['Total Allocated'] for event in events)
+    return (most - (first['Total Allocated'] - first['Bytes'])) / 2 ** 20
 
 
 def peaks(functions: dict[str, Callable[[], None]]) -> dict[str, float]:
     """Peak memory of each in MiB, of the second call: the first makes the momentum buffers."""
-    found = {}
-    for name, function in functions.items():
-        function()
-        found[name] = peak_memory(function)
-    return found
+    return {name: [peak_memory(function) for _ in range(2)][1]
+            for name, function in functions.items()}
 
 
 def write_result(result: dict, path: Path | None) -> None:
@@ -91,8 +88,3 @@ def write_result(result: dict, path: Path | None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(result, indent=1) + '\n')
         print(f'written to {path}')
-
-
-def _kilobytes(name: str) -> int:
-    status = Path('/proc/self/status').read_text()
-    return int(re.search(rf'{name}:\s+(\d+) kB', status)[1])
