@@ -17,7 +17,7 @@ def config_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument('--amp', action='store_true',
                          help='bfloat16 with channels-last memory, on GPU and CPU')
     command.add_argument('--launcher', default='none',
-                         choices=['none', 'pytorch', 'slurm', 'mpi'])
+                         choices=['none', 'pytorch', 'slurm'])
     command.add_argument('--local_rank', '--local-rank', type=int, default=0,
                          help=argparse.SUPPRESS)
 

@@ -19,7 +19,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
                               'step is dropped and counted')
     command.add_argument('--dry-run', action='store_true',
                          help='random images instead of the data, two iterations, validation and '
-                              'checkpoint of every stage, in a temporary folder')
+                              'checkpoint of every stage, in a temporary folder (beside --work-dir, '
+                              'if that is given)')
 
 
 def run(options: argparse.Namespace) -> None:
@@ -35,7 +36,8 @@ def run(options: argparse.Namespace) -> None:
         if not options.dry_run:
             recipe.run(options.config, engine)
             return
-        with temporary_folder('ltcls-dry-run-') as folder:
+        parent = engine.work_dir and Path(engine.work_dir).parent
+        with temporary_folder('ltcls-dry-run-', parent) as folder:
             engine.work_dir = folder / Path(options.config).stem
             engine.report = rehearsed
             recipe.run(options.config, engine)

@@ -144,9 +144,11 @@ def check_config(cfg: Config) -> None:
 def _check_init_from(node) -> None:
     if node is None:
         return
-    if not isinstance(node, dict) or set(node) != {'config', 'parts'}:
+    if not isinstance(node, dict) or set(node) - {'checkpoint'} != {'config', 'parts'}:
         raise ValueError(f"Config key 'init_from' must be dict(config=..., parts=[...]), it is "
                          f'{node!r}.')
+    if node.get('checkpoint', 'last') not in ('last', 'best'):
+        raise ValueError(f"init_from.checkpoint={node['checkpoint']!r} must be 'last' or 'best'.")
     for part in node['parts'] if isinstance(node['parts'], (list, tuple)) else [None]:
         if not isinstance(part, str):
             raise ValueError(f"init_from.parts={node['parts']!r} must be a list of parts of the "

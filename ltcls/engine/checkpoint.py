@@ -16,6 +16,21 @@ def finished_checkpoint(work_dir: Path, max_epochs: int) -> Path | None:
     return path if path.is_file() else None
 
 
+def best_checkpoint(work_dir: Path) -> Path:
+    """The checkpoint of a run's best validation.
+
+    Raises:
+        ValueError: there is none, or more than one.
+    """
+    found = sorted(Path(work_dir).glob('best_*.pth'))
+    if len(found) != 1:
+        names = ', '.join(path.name for path in found) or 'none'
+        raise ValueError(f"init_from.checkpoint='best' needs one best checkpoint in {work_dir}, "
+                         f'there is {names}: train that stage with one metric in '
+                         'default_hooks.checkpoint.save_best.')
+    return found[0]
+
+
 def latest_checkpoint(work_dir: Path) -> Path | None:
     """The newest checkpoint of a run: the one `last_checkpoint` names, else the highest epoch.
 

@@ -40,9 +40,15 @@ def setup_distributed(launcher: str = 'none', timeout: int | None = None):
 
 
 @contextmanager
-def temporary_folder(prefix: str):
-    """A folder of the first rank, for all ranks; it is gone when all have left."""
-    with tempfile.TemporaryDirectory(prefix=prefix) as folder:
+def temporary_folder(prefix: str, parent: Path | None = None):
+    """A folder of the first rank, for all ranks; it is gone when all have left.
+
+    Args:
+        parent: where it is made, a folder that all machines share; None: where the system likes.
+    """
+    if parent is not None:
+        parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as folder:
         found = [folder]
         broadcast_object_list(found)
         yield Path(found[0])

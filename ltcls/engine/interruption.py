@@ -11,11 +11,11 @@ import mmengine
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.model import is_model_wrapper
 
 from ltcls.compat import save_to_disk
 from ltcls.evaluation.record import read_log
 from ltcls.hooks.training_log import validates_after
+from ltcls.hooks.unwrap import bare
 
 
 class Stopped(RuntimeError):
@@ -157,7 +157,7 @@ class InterruptionHook(Hook):
 
 def checkpoint_content(runner) -> dict:
     """What a checkpoint at the end of this epoch holds; tensors are the live ones."""
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = bare(runner.model)
     content = dict(
         meta=dict(
             epoch=runner.epoch + 1, iter=runner.iter, seed=runner.seed,

@@ -60,6 +60,8 @@ def load_config(config: str | Path, options: Options) -> Config:
     work_dir = options.work_dir or cfg.get('work_dir') or Path('work_dirs') / path.stem
     cfg.work_dir = str(work_dir)
     cfg.launcher = options.launcher
+    if cfg.get('find_unused_parameters') is not None:      # mmengine asks its own wrapper alone
+        cfg.model_wrapper_cfg.find_unused_parameters = cfg.find_unused_parameters
     for name in LOADERS:
         if cfg.get(name) is not None:
             _complete_loader(cfg[name], options)

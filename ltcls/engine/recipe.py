@@ -8,13 +8,13 @@ from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.dist import barrier, broadcast_object_list, is_main_process
 
-from ltcls.engine.checkpoint import (damage, finished_checkpoint, latest_checkpoint,
-                                     newest_sound_checkpoint, write_init)
+from ltcls.engine.checkpoint import (best_checkpoint, damage, finished_checkpoint,
+                                     latest_checkpoint, newest_sound_checkpoint, write_init)
 from ltcls.engine.configs import find_config
 from ltcls.engine.distributed import check_shared
 from ltcls.engine.interruption import stops_on_request
 from ltcls.engine.prepare import Options, first_difference, load_config, plain_config
-from ltcls.engine.stage import announce, read_stored_config, run_stage
+from ltcls.engine.stage import announce, read_stored_config, run_stage, validates_on_test
 from ltcls.evaluation.record import read_record
 from ltcls.registry import MODELS
 
@@ -71,6 +71,7 @@ def check_all(config: str | Path, options: Options) -> None:
     for (_, cfg), (_, later) in zip(found, found[1:]):
         _check_folder(cfg, resume=True)
         _check_parts(cfg, later)
+        _check_best(cfg, later)
     _check_folder(found[-1][1], options.resume)
     if isinstance(options.resume, str) and not Path(options.resume).is_file():
         raise FileNotFoundError(f'--resume: there is no checkpoint {options.resume}.')
@@ -84,6 +85,14 @@ def _check_parts(earlier: Config, cfg: Config) -> None:
             if part.split('.')[0] not in PARTS:
                 raise ValueError(f"init_from.parts names '{part}', which {name} does not have; it "
                                  f"holds {', '.join(PARTS)}.")
+
+
+def _check_best(earlier: Config, cfg: Config) -> None:
+    """Find out before the earlier stage is trained that it would keep no best checkpoint."""
+    hook = (earlier.get('default_hooks') or {}).get('checkpoint') or {}
+    if cfg.init_from.get('checkpoint') == 'best' and not hook.get('save_best'):
+        raise ValueError("init_from.checkpoint='best': the earlier stage keeps no best checkpoint; "
+                         "set default_hooks.checkpoint.save_best='accuracy' there.")
 
 
 def earlier_config(path: Path, cfg: Config) -> Path:
@@ -124,19 +133,22 @@ def _run(config: str | Path, options: Options, resume: bool | str) -> dict:
 def _run_alone(path: Path, cfg: Config, options: Options, resume: bool | str) -> dict:
     work_dir = Path(cfg.work_dir)
     record = work_dir / 'evaluation.json'
-    finished, newest, lines = _found_by_first_rank(work_dir, cfg.train_cfg.max_epochs)
+    finished, newest, recorded, lines = _found_by_first_rank(work_dir, cfg.train_cfg.max_epochs)
     for line in lines:
         announce(line)
-    if finished is not None and record.is_file():
+    if finished is not None and recorded:
         announce(f'{path.stem}: finished before in {work_dir}, used as it is')
         return read_record(record)
-    init = None
+    init, selected = None, False
     if cfg.get('init_from') is not None:
         earlier = earlier_config(path, cfg)
         below = replace(options, work_dir=work_dir.parent / earlier.stem)
-        _run(earlier, below, resume=True)
+        selected = _run(earlier, below, resume=True).get('selected_on_test', False)
         stage = load_config(earlier, below)
         source = finished_checkpoint(stage.work_dir, stage.train_cfg.max_epochs)
+        if cfg.init_from.get('checkpoint') == 'best':
+            source = best_checkpoint(stage.work_dir)
+            selected = selected or validates_on_test(stage)
         init = work_dir / 'init.pth'
         if is_main_process():
             write_init(source, init, cfg.init_from.parts)
@@ -146,32 +158,33 @@ def _run_alone(path: Path, cfg: Config, options: Options, resume: bool | str) ->
         checkpoint = finished
     elif resume or lines:             # lines: the run had come to its end, in a damaged file
         checkpoint = Path(resume) if isinstance(resume, str) else newest
-    return run_stage(path, cfg, options, init=init, checkpoint=checkpoint)
+    return run_stage(path, cfg, options, init=init, checkpoint=checkpoint, selected=selected)
 
 
 def _found_by_first_rank(work_dir: Path, max_epochs: int
-                         ) -> tuple[Path | None, Path | None, list[str]]:
-    """The finished and the newest checkpoint as the first rank sees them, for all ranks.
+                         ) -> tuple[Path | None, Path | None, bool, list[str]]:
+    """What the first rank sees, for all ranks: the finished and the newest checkpoint, and whether
+    there is a record.
 
     Damaged files are passed over, with a line on each.
 
     Raises:
         ValueError: checkpoints, but no complete one.
     """
-    found: list = [None, None, [], None]
+    found: list = [None, None, False, [], None]
     if is_main_process():
         finished = finished_checkpoint(work_dir, max_epochs)
         try:
             newest, lines = newest_sound_checkpoint(work_dir)
             if finished is not None and newest != finished and damage(finished):
                 finished = None
-            found = [finished, newest, lines, None]
+            found = [finished, newest, (work_dir / 'evaluation.json').is_file(), lines, None]
         except ValueError as error:
-            found[3] = str(error)
+            found[-1] = str(error)
     broadcast_object_list(found)
-    if found[3]:
-        raise ValueError(found[3])
-    return found[0], found[1], found[2]
+    if found[-1]:
+        raise ValueError(found[-1])
+    return tuple(found[:-1])
 
 
 @contextmanager

@@ -12,7 +12,6 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import get_world_size, is_main_process
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -23,6 +22,7 @@ from ltcls.engine.interruption import InterruptionHook
 from ltcls.engine.prepare import Options, images_a_step, plain_config, rate_scale
 from ltcls.evaluation.record import (build_record, forget_peak_memory, peak_memory, read_log,
                                      write_record)
+from ltcls.hooks.unwrap import bare
 from ltcls.longtail import shot_groups
 
 CONFIG_NAME = 'config.json'
@@ -70,8 +70,11 @@ def active_schedulers(cfg: Config) -> list[dict]:
 
 
 def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = None,
-              checkpoint: Path | None = None) -> dict:
-    """Train one stage from `init`, or on from `checkpoint`; test it; return its record."""
+              checkpoint: Path | None = None, selected: bool = False) -> dict:
+    """Train one stage from `init`, or on from `checkpoint`; test it; return its record.
+
+    `selected` says that `init` was chosen among others by its accuracy on the test set.
+    """
     started = time.time()
     forget_peak_memory()
     work_dir = Path(cfg.work_dir)
@@ -81,26 +84,28 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
     store_config(work_dir, cfg)
     runner = build_runner(cfg if checkpoint is None else _going_on(cfg, content))
     opening = _opening(path, cfg, runner)
-    for line in [opening, *_trained_share(_bare(runner.model)), *_scaling(cfg)]:
+    for line in [opening, *_trained_share(bare(runner.model)), *_scaling(cfg)]:
         announce(line)
         runner.logger.info(line)
     give_data(runner, cfg, runner.train_loop, runner.val_loop, runner.test_loop)
     _check_group_rules(runner)
     register_engine_hooks(runner, options)
     if checkpoint is not None:
-        check_fits(_bare(runner.model), content, checkpoint, resume=cfg.train_cfg.max_epochs > 0)
+        _check_iterations(runner, content, checkpoint)
+        check_fits(bare(runner.model), content, checkpoint, resume=cfg.train_cfg.max_epochs > 0)
         del content
         _name_in_errors(runner, checkpoint)
         announce(f'continuing from {checkpoint.name}')
     elif init is not None:
-        announce(load_init(_bare(runner.model), init))
+        announce(load_init(bare(runner.model), init))
     runner.train()
     if cfg.train_cfg.max_epochs == 0 and checkpoint is None:
         runner.save_checkpoint(str(work_dir), 'epoch_0.pth', meta=dict(epoch=0, iter=0),
                                save_param_scheduler=False)
     runner.test()
     record = finish_record(runner, path, cfg, options, wall_time=time.time() - started,
-                           epoch=cfg.train_cfg.max_epochs, seed=runner.seed)
+                           epoch=cfg.train_cfg.max_epochs, seed=runner.seed,
+                           selected_on_test=selected)
     report(options, record, work_dir)
     return record
 
@@ -120,14 +125,14 @@ def test_checkpoint(path: Path, cfg: Config, checkpoint: Path, options: Options)
     cfg.load_from = str(checkpoint)
     content = read_checkpoint(checkpoint)
     runner = build_runner(without_weights(cfg))
-    check_fits(_bare(runner.model), content, checkpoint)
+    check_fits(bare(runner.model), content, checkpoint)
     trained = content.get('meta', {})
     give_data(runner, cfg, runner.test_loop)
     runner.test()
     record = finish_record(
         runner, path, cfg, options, wall_time=time.time() - started, epoch=trained.get('epoch'),
         seed=trained.get('seed'), selected_on_test=(
-            checkpoint.name.startswith('best_') and _validates_on_test(cfg)))
+            checkpoint.name.startswith('best_') and validates_on_test(cfg)))
     report(options, record, Path(cfg.work_dir))
     return record
 
@@ -137,8 +142,23 @@ def register_engine_hooks(runner: Runner, options: Options) -> None:
     runner.register_hook(dict(type='NaNGuardHook', on_nan=options.on_nan))
     runner.register_hook(InterruptionHook())
     runner.register_hook(dict(type='AccumulationHook'))
+    runner.register_hook(dict(type='FusedOptimizerHook'))
     if get_world_size() > 1:
         runner.register_hook(dict(type='SyncStatisticsHook'))
+
+
+def _check_iterations(runner: Runner, content: dict, checkpoint: Path) -> None:
+    """Refuse to go on with another number of iterations an epoch.
+
+    Batch and data are those of the config: what changes it is the number of processes, with which
+    batches, rates and the place in the schedule would be others.
+    """
+    meta, length = content.get('meta', {}), len(runner.train_dataloader)
+    epoch, done = meta.get('epoch'), meta.get('iter')
+    if epoch and isinstance(done, int) and done != epoch * length:
+        raise ValueError(f'{checkpoint} has {done / epoch:g} iterations an epoch, and here it would '
+                         f'be {length} with {get_world_size()} processes: continue with as many '
+                         'processes as before, or begin anew with another --work-dir.')
 
 
 def _check_group_rules(runner: Runner) -> None:
@@ -160,10 +180,6 @@ def _name_in_errors(runner: Runner, checkpoint: Path) -> None:
         except Exception as error:
             raise ValueError(f'{checkpoint} cannot be resumed with this config: {error}') from error
     runner.resume = named
-
-
-def _bare(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model
 
 
 def give_data(runner: Runner, cfg: Config, *loops) -> None:
@@ -232,8 +248,8 @@ def finish_record(runner: Runner, path: Path, cfg: Config, options: Options, wal
                   epoch: int | None, seed: int | None, selected_on_test: bool = False) -> dict:
     """The metric's record, completed by what only the engine knows, written to evaluation.json.
 
-    `epoch` and `seed` are those of the weights that were tested; `selected_on_test` if they were
-    chosen among others by their accuracy there.
+    `epoch` and `seed` are those of the weights that were tested; `selected_on_test` if they, or
+    those they started from, were chosen among others by their accuracy there.
     """
     metrics = [m for m in runner.test_loop.evaluator.metrics if hasattr(m, 'record')]
     if not metrics:
@@ -249,7 +265,7 @@ def finish_record(runner: Runner, path: Path, cfg: Config, options: Options, wal
         seed=seed,
         fingerprints=fingerprints(runner),
         epoch=epoch,
-        best=best_epoch(log, 'test' if _validates_on_test(cfg) else 'validation'),
+        best=best_epoch(log, 'test' if validates_on_test(cfg) else 'validation'),
         selected_on_test=selected_on_test,
         command=options.command,
         wall_time=round(wall_time, 1),
@@ -273,7 +289,7 @@ def training_log(work_dir: Path) -> list[dict]:
     return read_log(path) if path.is_file() else []
 
 
-def _validates_on_test(cfg: Config) -> bool:
+def validates_on_test(cfg: Config) -> bool:
     validated = cfg.get('val_dataloader')
     return validated is not None and validated.dataset == cfg.test_dataloader.dataset
 

@@ -39,7 +39,8 @@ def build_record(scores: dict, *, name: str, config: dict | None = None, seed: i
         fingerprints: of the data, e.g. dict(train=..., test=...).
         epoch: finished epochs of the weights that were tested.
         best: the best epoch on the test set beside it, dict(epoch=..., accuracy=...), or None.
-        selected_on_test: whether the tested weights were chosen by their test accuracy.
+        selected_on_test: whether the tested weights, or those they started from, were chosen by
+            their test accuracy.
         command: how the run was started; this process's command line when None.
         wall_time: seconds of training.
         date: ISO 8601; now when None.

@@ -3,6 +3,7 @@ from .checkpoint import CheckpointHook
 from .deferred_resample import DeferredResampleHook
 from .deferred_reweight import DeferredReweightHook
 from .epoch_seed import EpochSeedHook
+from .fused_optimizer import FusedOptimizerHook
 from .l2rw import L2RWHook
 from .long_tail import LongTailHook
 from .meta_reweight import MetaReweightHook
@@ -16,7 +17,7 @@ from .training_log import QuietRuntimeInfoHook, TrainingLogHook
 from .weight_average import SWAHook
 
 __all__ = ['AccumulationHook', 'CheckpointHook', 'ClassMeanHook', 'DeferredResampleHook',
-           'DeferredReweightHook', 'EpochSeedHook', 'L2RWHook', 'LongTailHook', 'MetaReweightHook',
-           'MetaWeightNetHook', 'NaNGuardHook', 'NonFiniteError', 'PlainCheckpointHook',
-           'QuietRuntimeInfoHook', 'SWAHook', 'SpectralNormHook', 'SyncStatisticsHook',
-           'TrainingLogHook']
+           'DeferredReweightHook', 'EpochSeedHook', 'FusedOptimizerHook', 'L2RWHook', 'LongTailHook',
+           'MetaReweightHook', 'MetaWeightNetHook', 'NaNGuardHook', 'NonFiniteError',
+           'PlainCheckpointHook', 'QuietRuntimeInfoHook', 'SWAHook', 'SpectralNormHook',
+           'SyncStatisticsHook', 'TrainingLogHook']

@@ -2,11 +2,12 @@
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import Tensor
 
 from ltcls.longtail import class_prior, effective_number_weights
 from ltcls.registry import HOOKS
+
+from .unwrap import bare
 
 MEANS = ('weighted', 'plain')
 
@@ -70,7 +71,7 @@ class DeferredReweightHook(Hook):
 
     def before_train_epoch(self, runner) -> None:
         # In every epoch, not at `begin` alone: a resumed run may start anywhere.
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare(runner.model)
         if runner.epoch < self.begin:
             model.set_class_weights(None)
             return

@@ -1,10 +1,11 @@
 """The hook that tells the model what the training set looks like and what time it is."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from ltcls.longtail import Clock
 from ltcls.registry import HOOKS
+
+from .unwrap import bare
 
 
 @HOOKS.register_module()
@@ -20,12 +21,12 @@ class LongTailHook(Hook):
     def before_train(self, runner) -> None:
         """Bind the model to the counts, tell the sampler how long training lasts."""
         loader = runner.train_dataloader
-        _classifier(runner).bind(loader.dataset.metainfo['class_counts'])
+        bare(runner.model).bind(loader.dataset.metainfo['class_counts'])
         if hasattr(loader.sampler, 'set_max_epochs'):
             loader.sampler.set_max_epochs(runner.max_epochs)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        _classifier(runner).set_clock(
+        bare(runner.model).set_clock(
             Clock(runner.epoch, runner.max_epochs, runner.iter / max(runner.max_iters, 1)))
 
     def before_val(self, runner) -> None:
@@ -36,14 +37,10 @@ class LongTailHook(Hook):
 
     @staticmethod
     def _tell_metrics(runner, evaluator) -> None:
-        model = _classifier(runner)
+        model = bare(runner.model)
         if not bool(model.class_counts.sum() > 0):
             raise RuntimeError('This checkpoint carries no class counts: it was not trained with '
                                'ltcls. Train with it as init_from instead of testing it.')
         model.bind(model.class_counts)
         counts = [int(n) for n in model.class_counts.tolist()]
         evaluator.dataset_meta = dict(evaluator.dataset_meta or {}, train_class_counts=counts)
-
-
-def _classifier(runner):
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -5,10 +5,11 @@ from pathlib import Path
 import torch
 from mmengine.dist import all_gather_object, all_reduce, get_world_size, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from ltcls.registry import HOOKS
+
+from .unwrap import bare
 
 MODES = ('stop', 'skip')
 NOWHERE = 2 ** 62
@@ -56,7 +57,7 @@ class NaNGuardHook(Hook):
 
     def before_train(self, runner) -> None:
         if self.on_nan == 'skip':
-            self.filter = StepFilter(_bare(runner.model), runner.optim_wrapper)
+            self.filter = StepFilter(bare(runner.model), runner.optim_wrapper)
             self.before = runner.message_hub.runtime_info.get('dropped_steps', 0)
 
     def before_train_epoch(self, runner) -> None:
@@ -104,7 +105,7 @@ class NaNGuardHook(Hook):
             if found:
                 # 'loss' is the sum; a part of it says more.
                 name, value = next((part for part in found if part[0] != 'loss'), found[0])
-                kind = type(getattr(_bare(runner.model), 'loss', None)).__name__
+                kind = type(getattr(bare(runner.model), 'loss', None)).__name__
                 where = f' on rank {rank}' if get_world_size() > 1 else ''
                 length = len(runner.train_dataloader)
                 raise NonFiniteError(
@@ -113,7 +114,7 @@ class NaNGuardHook(Hook):
                     f'{kind}. {self._advice(runner)}')
 
     def _check_weights(self, runner) -> None:
-        model = _bare(runner.model)
+        model = bare(runner.model)
         # Other buffers may hold infinities rightly, as the logarithm of an empty class.
         named = [*model.named_parameters(),
                  *((name, value) for name, value in model.named_buffers() if 'running_' in name)]
@@ -161,7 +162,8 @@ class StepFilter:
     Args:
         model: the bare classifier.
         wrapper: its loss passes through `scale_loss` on the way to each backward, and its gradients
-            are final (averaged over ranks, unscaled, clipped) when it calls `optimizer.step`.
+            are final (averaged over ranks, unscaled, clipped) when it calls `optimizer.step`. A fused
+            SGD has its momentum (see `FusedOptimizerHook`).
 
     Raises:
         ValueError: a wrapper of several optimizers.
@@ -175,6 +177,10 @@ class StepFilter:
         self.wrapper = wrapper
         self.optimizer = wrapper.optimizer
         self.params = [p for group in self.optimizer.param_groups for p in group['params']]
+        # Fused kernels skip by themselves. For any other optimizer a GradScaler would wait, and not
+        # call `step` where its gradients are infinite: this takes the decision over.
+        self.skips_itself = getattr(self.optimizer, '_step_supports_amp_scaling', False)
+        self.optimizer._step_supports_amp_scaling = True
         self.step, self.scale = self.optimizer.step, wrapper.scale_loss
         self.optimizer.step, wrapper.scale_loss = self._step, self._scale_loss
         self.buffers: list[Tensor] = []
@@ -217,13 +223,21 @@ class StepFilter:
         self.steps += 1
         self.dropped = self.dropped + bad.float()
         self.fresh = True
-        # A fused SGD that leaves out its very first step would keep a momentum of no value.
-        if getattr(self.optimizer, '_step_supports_amp_scaling', False) and self.optimizer.state:
+        if self.skips_itself:
             self._step_on_device(bad, *arguments, **options)
         elif not bool(bad):
-            self.step(*arguments, **options)
+            self._step_without_scaler(grads, *arguments, **options)
         elif self.buffers:
             torch._foreach_copy_(self.buffers, self.kept)
+
+    def _step_without_scaler(self, grads: list[Tensor], *arguments, **options) -> None:
+        """What a GradScaler asks of fused kernels, done here."""
+        given = vars(self.optimizer)
+        asked = {name: given.pop(name) for name in ('grad_scale', 'found_inf') if name in given}
+        if asked.get('grad_scale') is not None:       # nobody has unscaled the gradients
+            torch._foreach_div_(grads, asked['grad_scale'])
+        self.step(*arguments, **options)
+        given.update(asked)
 
     def _step_on_device(self, bad: Tensor, *arguments, **options) -> None:
         """The optimizer's kernels leave everything as it is where `found_inf` is 1."""
@@ -236,7 +250,3 @@ class StepFilter:
             self.optimizer.found_inf = scalers
         for buffer, kept in zip(self.buffers, self.kept):
             torch.where(bad.to(buffer.device), kept, buffer, out=buffer)
-
-
-def _bare(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model

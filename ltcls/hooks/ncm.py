@@ -5,11 +5,12 @@ import copy
 import torch
 from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ltcls.registry import HOOKS
+
+from .unwrap import bare
 
 
 @HOOKS.register_module()
@@ -33,7 +34,7 @@ class ClassMeanHook(Hook):
         self.batch_size = batch_size
 
     def after_train(self, runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare(runner.model)
         if not hasattr(model.head, 'fit'):
             raise TypeError(f'ClassMeanHook cannot fit a {type(model.head).__name__}; '
                             "set model.head=dict(type='NCMHead') or drop the hook.")

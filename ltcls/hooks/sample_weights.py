@@ -8,12 +8,12 @@ from typing import Sequence
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper
 from torch import Tensor, nn
 
 from .dev_batches import DevBatches
 from .meta_gradient import MetaGradient, VirtualStep, load_forward_rules
+from .unwrap import bare
 
 WEIGHTS_LOG = 'weights.jsonl'
 
@@ -215,8 +215,3 @@ class SampleWeightHook(Hook):
         if is_main_process():
             with self._path.open('a') as file:
                 file.write(json.dumps(line) + '\n')
-
-
-def bare(model: nn.Module) -> nn.Module:
-    """The classifier without its distributed wrapper."""
-    return model.module if is_model_wrapper(model) else model

@@ -3,11 +3,12 @@
 from typing import Sequence
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
 from ltcls.registry import HOOKS
+
+from .unwrap import bare
 
 MARK = '.parametrizations.'
 
@@ -40,7 +41,7 @@ class SpectralNormHook(Hook):
     def before_run(self, runner) -> None:
         # Parameters stay the objects that the optimizer knows. A test after training comes by
         # here once more.
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare(runner.model)
         modules = [module for part in self.parts for module in model.get_submodule(part).modules()]
         if any(parametrize.is_parametrized(module) for module in modules):
             return
@@ -52,7 +53,7 @@ class SpectralNormHook(Hook):
             parametrizations.spectral_norm(module, n_power_iterations=self.iterations)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare(runner.model)
         state = checkpoint['state_dict']
         checkpoint['spectral_norm'] = {name: state.pop(name) for name in list(state)
                                        if MARK in name}

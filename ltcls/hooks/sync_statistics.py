@@ -3,11 +3,12 @@
 import torch
 from mmengine.dist import all_reduce, broadcast, get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ltcls.registry import HOOKS
+
+from .unwrap import bare
 
 
 @HOOKS.register_module()
@@ -26,7 +27,7 @@ class SyncStatisticsHook(Hook):
     def after_train_epoch(self, runner) -> None:
         if get_world_size() == 1:
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare(runner.model)
         norms = [m for m in model.modules() if isinstance(m, _BatchNorm)
                  and m.running_mean is not None]
         statistics = [buffer for m in norms for buffer in (m.running_mean, m.running_var)]

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import torch
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook, RuntimeInfoHook
 
 from ltcls.registry import HOOKS
@@ -31,8 +31,8 @@ class TrainingLogHook(Hook):
     """Progress on the terminal, a line per epoch in the log, an object per epoch in log.jsonl.
 
     Losses stay on the device and are read every `interval` iterations and at the epoch's end.
-    In log.jsonl, epoch counts from 1, time is in seconds, images_per_second counts training only,
-    and `val` stands in epochs that ended with a validation. `dropped_steps` counts those that
+    In log.jsonl, epoch counts from 1, time is in seconds, images_per_second counts the training of
+    all processes, the loss is the first one's, and `val` stands in epochs that ended with a validation. `dropped_steps` counts those that
     NaNGuardHook has dropped so far, where there are any.
 
     Args:
@@ -67,7 +67,7 @@ class TrainingLogHook(Hook):
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         self.losses.append(outputs['loss'].detach())
-        self.images += len(data_batch['labels'])
+        self.images += len(data_batch['labels']) * get_world_size()
         if self.progress is None:
             return
         values = {}

@@ -3,11 +3,12 @@
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ltcls.registry import HOOKS
+
+from .unwrap import bare
 
 
 @HOOKS.register_module()
@@ -43,7 +44,7 @@ class SWAHook(Hook):
                                   f'{runner.max_epochs}: nothing will be averaged.')
 
     def after_train_epoch(self, runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare(runner.model)
         if runner.epoch >= self.begin:
             self.update(list(model.parameters()))
         if runner.epoch + 1 == runner.max_epochs and self.count:

@@ -47,6 +47,10 @@ def test_the_folder_of_a_run_is_the_options_then_the_configs_then_the_name(tmp_p
     assert load_config(path, Options(work_dir=tmp_path)).work_dir == str(tmp_path)
 
 
+def test_unused_parameters_are_the_wrappers_affair():
+    assert load(find_unused_parameters=True).model_wrapper_cfg.find_unused_parameters is True
+
+
 def test_settings_of_workers_go_where_there_are_none(tmp_path):
     text = 'train_dataloader = dict(num_workers={}, persistent_workers=True, prefetch_factor=2)'
     assert 'persistent_workers' not in load(write(tmp_path, text.format(0))).train_dataloader

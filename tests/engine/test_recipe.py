@@ -467,6 +467,55 @@ def test_a_record_says_what_the_best_epoch_and_the_weights_were_chosen_on(config
     assert record['selected_on_test']
 
 
+def from_the_best(folder, more=''):
+    """A recipe whose second stage starts from the best checkpoint of the first."""
+    folder.mkdir()
+    (folder / 'ce_resnet8_digits.py').write_text(CE + more)
+    path = folder / 'crt_resnet8_digits.py'
+    path.write_text(RECIPES['crt'].replace('parts=', "checkpoint='best', parts="))
+    return path
+
+
+@pytest.mark.parametrize('dev', [False, True])
+def test_a_stage_may_start_from_the_best_checkpoint_and_says_how_that_was_chosen(tmp_path, dev):
+    more = "default_hooks = dict(checkpoint=dict(interval=1, save_best='accuracy'))"
+    more += ('\ntrain_dataloader = dict(dataset=dict(held_out=2))'
+             "\nval_dataloader = dict(dataset=dict(held_out=2, split='dev'))" if dev else '')
+    path = from_the_best(tmp_path / 'configs', more)
+    runs = tmp_path / 'runs'
+    first = runs / 'ce_resnet8_digits'
+    run(path.parent / 'ce_resnet8_digits.py', Options(work_dir=first))
+    [best] = first.glob('best_*.pth')
+    shutil.copy(first / 'epoch_2.pth', best)
+    record = run(path, Options(work_dir=runs / 'crt_resnet8_digits'))
+    start = {name: value for name, value in state_of(runs, 'crt', 1).items()
+             if name.startswith('backbone.')}
+    second, third = state_of(runs, 'ce', 2), state_of(runs, 'ce', 3)
+    assert all(torch.equal(value, second[name]) for name, value in start.items())
+    assert not all(torch.equal(value, third[name]) for name, value in start.items())
+    assert record['selected_on_test'] is not dev
+
+
+def test_that_no_best_checkpoint_would_be_kept_is_found_before_the_training(tmp_path):
+    path = from_the_best(tmp_path / 'configs')
+    with pytest.raises(ValueError, match="save_best='accuracy' there"):
+        run(path, Options(work_dir=tmp_path / 'runs' / 'crt'))
+    assert not (tmp_path / 'runs').exists()
+    with pytest.raises(ValueError, match="checkpoint='first' must be 'last' or 'best'"):
+        load_config('crt_resnet20_digits', Options(cfg_options={'init_from.checkpoint': 'first'}))
+
+
+def test_another_number_of_iterations_is_not_resumed(configs, runs, trained):
+    folder = folder_of(runs, 'ce')
+    content = torch.load(folder / 'epoch_2.pth', weights_only=True)
+    content['meta']['iter'] *= 2
+    torch.save(content, folder / 'epoch_2.pth')
+    (folder / 'epoch_3.pth').unlink()
+    (folder / 'last_checkpoint').unlink()
+    with pytest.raises(ValueError, match='continue with as many processes as before'):
+        train(configs, 'ce', runs, resume=True)
+
+
 def test_resuming_from_a_named_checkpoint_goes_on_there(configs, runs, capsys):
     folder = folder_of(runs, 'ce')
     for name in ('epoch_3.pth', 'evaluation.json', 'last_checkpoint'):

@@ -146,6 +146,29 @@ def test_a_bare_load_reads_what_is_saved(tmp_path):
         torch.serialization.add_safe_globals(allowed)
 
 
+class Elsewhere(torch.Tensor):
+    """A tensor of another device, as far as `.cpu()` goes."""
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+
+def test_what_hooks_add_is_saved_from_the_cpu_and_not_taken_from_them():
+    far = torch.ones(2).as_subclass(Elsewhere)
+    live = dict(state={0: dict(exp_avg=far)})
+    weights = collections.OrderedDict(w=far)
+    weights._metadata = dict(version=1)
+    checkpoint = dict(stock_state(), state_dict=weights,
+                      swa=dict(count=2, average=[far, far]), meta_weight_net=live)
+    PlainCheckpointHook().before_save_checkpoint(None, checkpoint)
+    saved = [checkpoint['state_dict']['w'], *checkpoint['swa']['average'],
+             checkpoint['meta_weight_net']['state'][0]['exp_avg']]
+    assert [type(tensor) for tensor in saved] == [torch.Tensor] * 4
+    assert checkpoint['swa']['count'] == 2
+    assert checkpoint['state_dict']._metadata == dict(version=1)
+    assert live['state'][0]['exp_avg'] is far      # the optimizer's own
+
+
 def test_the_hub_comes_back_as_mmengine_wants_it():
     from mmengine.logging import MessageHub
     checkpoint = stock_state()
@@ -205,6 +228,14 @@ def test_an_epoch_is_one_object_and_one_line(tmp_path, capsys):
     assert len(runner.said) == 2 and capsys.readouterr().out.splitlines() == runner.said
     assert runner.said[0].startswith('epoch 1/2  loss  2.0000  lr 1.00e-01')
     assert runner.said[1].endswith('|  accuracy 71.23  many 90.00  few 10.00')
+
+
+def test_images_of_all_processes_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr('ltcls.hooks.training_log.get_world_size', lambda: 4)
+    hook, runner = TrainingLogHook(), Runner(tmp_path)
+    hook.before_train(runner)
+    epoch_of(hook, runner, [1.0, 3.0])
+    assert hook.images == 4 * 16
 
 
 def test_epochs_after_the_checkpoint_of_a_resumed_run_are_written_anew(tmp_path):

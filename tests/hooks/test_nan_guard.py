@@ -9,6 +9,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from ltcls.hooks import NaNGuardHook, NonFiniteError
+from ltcls.hooks.fused_optimizer import start_momentum
 from ltcls.hooks.nan_guard import StepFilter
 from ltcls.longtail import Clock
 from ltcls.optim_wrappers import GNM, SAM, Objective, PerturbedOptimWrapper
@@ -39,6 +40,7 @@ def steps(wrapper_class, optimizer, batches, guard, accumulate=1, **options):
     optimizer = getattr(torch.optim, optimizer)(model.parameters(), lr=0.01, **options)
     wrapper = wrapper_class(optimizer, accumulative_counts=accumulate)
     wrapper.initialize_count_status(model, 0, len(batches))
+    start_momentum(optimizer)
     filter = StepFilter(model, wrapper) if guard else None
     torch.manual_seed(1)
     for batch in batches:
@@ -97,6 +99,41 @@ def test_a_bad_loss_with_a_good_gradient_counts_as_bad():
     filter.remember()
     wrapper.update_params(model.parse_losses(model(GOOD[0]))[0])
     assert torch.equal(model.layer.weight, before) and filter.count() == (1, 1)
+
+
+@pytest.mark.parametrize('options', [dict(fused=True), dict(fused=False), dict(foreach=True)])
+@pytest.mark.parametrize('first', [True, False])
+def test_with_a_float16_scaler_a_dropped_step_leaves_no_trace(options, first):
+    def after(batches, guard):
+        torch.manual_seed(0)
+        model = Model()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, **options)
+        start_momentum(optimizer)
+        wrapper = PerturbedOptimWrapper(optimizer, loss_scale=dict(init_scale=8.0))
+        filter = StepFilter(model, wrapper) if guard else None
+        for batch in batches:
+            if guard:
+                filter.remember()
+            wrapper.update_params(Objective(model, dict(inputs=batch)))
+        found = dict(model.state_dict())
+        del found['norm.num_batches_tracked']
+        return found, filter and filter.count(), wrapper.loss_scaler.get_scale()
+
+    batches = [BAD, *GOOD] if first else [GOOD[0], BAD, *GOOD[1:]]
+    found, counts, scale = after(batches, guard=True)
+    assert counts == (1, len(batches)) and scale == 4.0
+    assert_equal(found, after(GOOD, guard=False)[0])
+
+
+def test_gradients_that_nobody_has_unscaled_are_before_a_step_that_is_not_fused():
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0, fused=False))
+    StepFilter(model, wrapper)
+    scaler = torch.amp.GradScaler('cpu', init_scale=8.0)
+    scaler.scale(model(torch.ones(1, 1)).sum()).backward()
+    scaler.step(wrapper.optimizer)
+    assert model.weight.item() == -1.0
 
 
 def test_a_float16_scaler_and_the_filter_work_together():
