@@ -43,12 +43,13 @@ class CCSAM(PerturbedOptimWrapper):
     statistics of the rank's own part.
 
     Args:
-        radius: factor of the radius; 0 leaves the classes where they are.
+        radius: factor of the radius; 0 leaves the classes where they are. Not used by 'dir'.
         mix: share of the perturbed loss, in [0, 1].
         perturb: 'head', 'last_blocks' (of the backbone, and the head) or 'all'; trainable
             parameters only.
-        last_blocks: prefixes of backbone parameters for 'last_blocks', such as 'layer3'; without
-            any, the last module of the backbone that has parameters.
+        last_blocks: prefixes of backbone parameters for 'last_blocks', such as 'layer3' of a CIFAR
+            ResNet or 'model.layer4' of torchvision's; without any, the last module of the backbone
+            that has parameters.
         variant: 'full'; 'dir' for offsets of norm 1 along G_c; 'mag' for offsets of the right norm
             in a random direction. The last two are the paper's ablation.
         param_norm, grad_norm: 'global', or 'tensor' for a radius of each tensor of its own.
@@ -60,7 +61,8 @@ class CCSAM(PerturbedOptimWrapper):
         options: see `PerturbedOptimWrapper`.
 
     Raises:
-        ValueError: a value outside these.
+        ValueError: a value outside these, a prefix that no parameter has, or `include` and
+            `exclude` that leave nothing of the chosen part.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, radius: float = 1.0, mix: float = 1.0,
@@ -86,6 +88,28 @@ class CCSAM(PerturbedOptimWrapper):
         self.max_relative_radius = max_relative_radius
         # The class loop replaces weights and batch statistics inside the backbone.
         self.capturable = perturb == 'head'
+
+    def _choose(self, model: nn.Module) -> None:
+        super()._choose(model)
+        names = [name for name, _ in model.named_parameters()]
+        for block in self.last_blocks if self.perturb == 'last_blocks' else ():
+            if not any(name.startswith(f'backbone.{block}') for name in names):
+                raise ValueError(f"CCSAM: last_blocks names '{block}', which no parameter of the "
+                                 f"backbone has; its last module is '{last_block(model.backbone)}'.")
+        prefixes = self._prefixes(model)
+        trained = [name for name, p in model.named_parameters()
+                   if p.requires_grad and name.startswith(prefixes)]
+        if trained and not any(name.startswith(prefixes) for name in self.names):
+            raise ValueError(f"CCSAM: include={self.include} and exclude={self.exclude} leave "
+                             f"nothing of perturb='{self.perturb}' to perturb.")
+
+    def _prefixes(self, model: nn.Module) -> tuple[str, ...]:
+        """Of the names of what is perturbed."""
+        if self.perturb == 'all':
+            return ('',)
+        blocks = self.last_blocks or [last_block(model.backbone)]
+        blocks = blocks if self.perturb == 'last_blocks' else ()
+        return ('head.', *(f'backbone.{block}' for block in blocks))
 
     def accumulate_grad(self, objective: Objective) -> None:
         if self.perturb != 'head':
@@ -164,12 +188,8 @@ class CCSAM(PerturbedOptimWrapper):
             features.backward(cut.grad)
 
     def _loop_over_model(self, objective: Objective) -> None:
-        prefixes = ('',)
-        if self.perturb == 'last_blocks':
-            blocks = self.last_blocks or [last_block(objective.model.backbone)]
-            prefixes = ('head.', *(f'backbone.{block}' for block in blocks))
         omega = {name: parameter for name, parameter in zip(self.names, self.params)
-                 if name.startswith(prefixes)}
+                 if name.startswith(self._prefixes(objective.model))}
         statistics = BatchStatistics(objective.model)
         with statistics.record():
             losses = objective()

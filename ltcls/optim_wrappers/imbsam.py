@@ -1,6 +1,7 @@
 """ImbSAM: sharpness-aware for the tail classes only."""
 
 import torch
+from torch import nn
 
 from ltcls.registry import OPTIM_WRAPPERS
 
@@ -22,12 +23,12 @@ class ImbSAM(PerturbedOptimWrapper):
 
     Args:
         rho: radius, or pairs of epoch and radius (see `SAM`).
-        threshold: training images from which on a class is no tail.
+        threshold: training images from which on a class is no tail; with 0 none is.
         tail_weight: factor of the tail's loss.
         options: see `PerturbedOptimWrapper`.
 
     Raises:
-        ValueError: a negative radius, threshold or weight.
+        ValueError: a negative radius, threshold or weight; no class below the threshold.
     """
 
     capturable = False      # two backward passes through one forward pass
@@ -41,6 +42,13 @@ class ImbSAM(PerturbedOptimWrapper):
             raise ValueError(f'ImbSAM got threshold={threshold}, tail_weight={tail_weight}; '
                              'both must be at least 0.')
         self.rho, self.threshold, self.tail_weight = rho, threshold, tail_weight
+
+    def _choose(self, model: nn.Module) -> None:
+        super()._choose(model)
+        rarest = float(model.class_counts.min())
+        if rarest >= self.threshold > 0:
+            raise ValueError(f'ImbSAM has no tail: the rarest class has {rarest:g} training images, '
+                             f'and optim_wrapper.threshold={self.threshold:g}. Raise it.')
 
     def accumulate_grad(self, objective: Objective) -> None:
         rho = value_at(self.rho, objective.clock.epoch)

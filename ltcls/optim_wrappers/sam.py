@@ -4,7 +4,7 @@ import re
 from typing import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ltcls.longtail import class_prior
 from ltcls.registry import OPTIM_WRAPPERS
@@ -35,7 +35,7 @@ class SAM(PerturbedOptimWrapper):
         options: see `PerturbedOptimWrapper`.
 
     Raises:
-        ValueError: a negative radius or eta.
+        ValueError: a negative radius or eta; `adaptive_names` that fit nothing.
     """
 
     starts_at_weights = True
@@ -51,6 +51,13 @@ class SAM(PerturbedOptimWrapper):
         self.rho = rho
         self.adaptive, self.eta, self.adaptive_names = adaptive, eta, adaptive_names
         self.sync_ascent = sync_ascent
+
+    def _choose(self, model: nn.Module) -> None:
+        super()._choose(model)
+        fits = any(re.search(self.adaptive_names, name) for name in self.names)
+        if self.adaptive and self.params and not fits:
+            raise ValueError(f"{type(self).__name__}: adaptive_names='{self.adaptive_names}' fits "
+                             "no parameter that is perturbed; use 'weight', or '' for every one.")
 
     def accumulate_grad(self, objective: Objective) -> None:
         rho = value_at(self.rho, objective.clock.epoch)

@@ -469,6 +469,16 @@ def whole_model(perturb, radius=0.3, mix=0.6, **options):
     return {name: before[name] - p.detach() for name, p in model.named_parameters()}, model
 
 
+@pytest.mark.parametrize(('options', 'message'), [
+    (dict(perturb='last_blocks', last_blocks=['layer9']),
+     "last_blocks names 'layer9', which no parameter of the backbone has; its last module is 'last'"),
+    (dict(perturb='head', include=['^backbone']), "leave nothing of perturb='head'"),
+    (dict(perturb='last_blocks', exclude=['last', 'head']), "nothing of perturb='last_blocks'")])
+def test_a_choice_that_perturbs_nothing_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        whole_model(**options)
+
+
 @pytest.mark.parametrize(('perturb', 'options', 'perturbed'), [
     ('all', {}, ''), ('last_blocks', {}, 'backbone.last|head'),
     ('last_blocks', dict(last_blocks=['bn', 'last']), 'backbone.bn|backbone.last|head')])

@@ -151,6 +151,40 @@ def test_a_step_is_that_of_a_loop_over_parameters():
     assert_close(state(model), state(reference), atol=1e-6, rtol=1e-5)
 
 
+def hidden_layer(model, inputs, labels):
+    logits = torch.tanh(inputs @ model.first + model.shift) @ model.second + model.bias
+    return F.cross_entropy(logits, labels, reduction='none')
+
+
+def test_three_steps_in_float64_are_those_of_a_loop_over_parameters():
+    torch.manual_seed(0)
+    shapes = dict(first=(3, 4), shift=(4,), second=(4, 3), bias=(3,))
+    parameters = {name: torch.randn(shape, dtype=torch.float64) for name, shape in shapes.items()}
+    inputs, labels = torch.randn(6, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 0, 2])
+    model = FunctionModel(hidden_layer, **{name: p.tolist() for name, p in parameters.items()})
+    wrapper = GNM(sgd(model, lr=0.5, momentum=0.9, weight_decay=0.01), rho=0.3)
+    torch.manual_seed(7)
+    for _ in range(3):
+        wrapper.update_params(objective(model, inputs, labels))
+
+    torch.manual_seed(7)
+    momentum = dict.fromkeys(parameters, 0.0)
+    for _ in range(3):
+        flat = torch.empty(sum(p.numel() for p in parameters.values()), dtype=torch.float64)
+        flat.normal_(0, 1 / 3)
+        noisy, begin = {}, 0
+        for name, p in parameters.items():
+            noise = flat[begin:begin + p.numel()].clamp(-1, 1).view_as(p)
+            noisy[name], begin = p + 0.3 * noise, begin + p.numel()
+        leaves = FunctionModel(hidden_layer, **{name: p.tolist() for name, p in noisy.items()})
+        hidden_layer(leaves, inputs, labels).mean().backward()
+        for name, p in parameters.items():
+            momentum[name] = 0.9 * momentum[name] + getattr(leaves, name).grad + 0.01 * p
+            parameters[name] = p - 0.5 * momentum[name]
+    for name, p in parameters.items():
+        assert_close(getattr(model, name).detach(), p, rtol=1e-12, atol=1e-12)
+
+
 def test_one_forward_and_one_backward_a_step():
     model = classifier()
     calls = []

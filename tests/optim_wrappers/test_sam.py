@@ -95,6 +95,17 @@ def test_imbsam_without_head_classes_is_sam_and_without_tail_classes_the_plain_s
     assert torch.equal(nothing, step(SAM, rho=0, **IMBALANCED))
 
 
+def test_names_that_fit_nothing_are_refused():
+    with pytest.raises(ValueError, match="adaptive_names='kernel' fits no parameter"):
+        step(SAM, rho=0.1, adaptive=True, adaptive_names='kernel')
+
+
+def test_imbsam_does_not_start_where_no_class_is_below_its_threshold():
+    with pytest.raises(ValueError, match='has no tail: the rarest class has 5 training images, and '
+                                         'optim_wrapper.threshold=5. Raise it.'):
+        step(ImbSAM, rho=0.1, threshold=5, **IMBALANCED)
+
+
 def test_imbsam_evaluates_twice_also_without_a_tail_sample():
     model = FunctionModel(quadratic, weight=[1.0, 2.0], class_counts=(100, 5))
     ImbSAM(sgd(model)).update_params(objective(model, A))
