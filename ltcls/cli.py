@@ -6,6 +6,8 @@ import os
 import shlex
 import sys
 import traceback
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 COMMANDS = ('train', 'test', 'list', 'data', 'analyze', 'report')
@@ -20,7 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     options.command_line = 'ltcls ' + shlex.join(arguments)
     try:
-        return options.run(options) or 0
+        with _short_warnings():
+            return options.run(options) or 0
     except KeyboardInterrupt:
         hint = '; --resume goes on from the newest checkpoint' if options.command == 'train' else ''
         print(f'stopped: Ctrl-C{hint}.', file=sys.stderr)
@@ -31,6 +34,23 @@ def main(arguments: list[str] | None = None) -> int:
         status = getattr(error, 'exit_status', 2)
         print(f"{'error' if status == 2 else 'stopped'}: {_one_line(error)}", file=sys.stderr)
         return status
+
+
+@contextmanager
+def _short_warnings():
+    """Our warnings are one line, as our errors are."""
+    usual = warnings.showwarning
+
+    def show(message, category, filename, *rest) -> None:
+        if category is UserWarning and Path(__file__).parent in Path(filename).parents:
+            print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+        else:
+            usual(message, category, filename, *rest)
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = usual
 
 
 def parser() -> argparse.ArgumentParser:

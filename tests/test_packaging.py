@@ -79,7 +79,7 @@ def test_the_metadata_states_licence_python_requirements_extras_and_command(unpa
     assert (about['Name'], about['Version']) == ('ltcls', '0.1.0')
     assert about['Requires-Python'] == '>=3.10'
     assert 'Apache-2.0' in (about['License-Expression'] or about['License'])
-    assert set(about.get_all('Provides-Extra')) == {'optional', 'docs', 'tests'}
+    assert set(about.get_all('Provides-Extra')) == {'optional', 'tests'}
     needed = {text for text in distribution.requires if 'extra ==' not in text}
     runtime = (REPOSITORY / 'requirements' / 'runtime.txt').read_text().split()
     assert needed == set(runtime)

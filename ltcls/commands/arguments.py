@@ -27,6 +27,10 @@ def engine_options(options: argparse.Namespace):
     from ltcls.engine.prepare import Options
     cfg_options = parse_cfg_options(options.cfg_options)
     if options.amp:
+        asked = cfg_options.get('model.precision', 'bfloat16')
+        if asked != 'bfloat16':
+            raise ValueError(f'--amp is bfloat16, and --cfg-options has model.precision={asked}: '
+                             'leave out one of them.')
         cfg_options.update({'model.precision': 'bfloat16', 'model.channels_last': True})
     return Options(
         work_dir=None if options.work_dir is None else Path(options.work_dir),

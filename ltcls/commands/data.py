@@ -47,6 +47,7 @@ def check(options: argparse.Namespace) -> int:
     """Print a table of the data sets that can be used; 2 if there is one that cannot."""
     from terminaltables import AsciiTable
 
+    from ltcls.datasets.overlap import check_apart
     from ltcls.engine.prepare import Options, load_config
     cfg = load_config(options.config, Options(
         cfg_options=parse_cfg_options(options.cfg_options), data_root=options.data_root,
@@ -54,6 +55,7 @@ def check(options: argparse.Namespace) -> int:
     rows = [('loader', 'split', 'images', 'classes', 'a class', 'many / medium / few', 'left out',
              'fingerprint')]
     problems: dict[str, list[str]] = {}
+    train = None
     for loaders, config in _datasets(cfg).items():
         try:
             dataset = _build(config, options.verify)
@@ -62,6 +64,10 @@ def check(options: argparse.Namespace) -> int:
             if classes != expected:
                 raise ValueError(f'The data have {classes:,} classes, the model {expected:,}: set '
                                  f'data_preprocessor.num_classes={classes}.')
+            parts = loaders.split(', ')
+            train = dataset if 'train' in parts else train
+            for part in {'val', 'test'} & set(parts) if train is not None else ():
+                check_apart(train, dataset, part)
         except (ValueError, OSError, ImportError) as error:
             problems.setdefault(' '.join(str(error).split()), []).append(loaders)
     if len(rows) > 1:

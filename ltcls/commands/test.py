@@ -25,7 +25,11 @@ def run(options: argparse.Namespace) -> None:
     path = find_config(options.config)
     checkpoint = Path(options.checkpoint)
     if checkpoint.is_dir():
-        checkpoint = latest_checkpoint(checkpoint) or checkpoint / 'last_checkpoint'
+        found = latest_checkpoint(checkpoint)
+        if found is None:
+            raise FileNotFoundError(f'{checkpoint.absolute()} holds no checkpoint of a run '
+                                    '(epoch_N.pth): name a run, or a file.')
+        checkpoint = found
     if not checkpoint.is_file():
         raise FileNotFoundError(f'There is no checkpoint {checkpoint}.')
     if engine.work_dir is None:

@@ -1,6 +1,7 @@
 """`ltcls train`."""
 
 import argparse
+import warnings
 from pathlib import Path
 
 from .arguments import config_arguments, engine_options
@@ -37,7 +38,9 @@ def run(options: argparse.Namespace) -> None:
             recipe.run(options.config, engine)
             return
         parent = engine.work_dir and Path(engine.work_dir).parent
-        with temporary_folder('ltcls-dry-run-', parent) as folder:
+        with temporary_folder('ltcls-dry-run-', parent) as folder, warnings.catch_warnings():
+            # Random images have no unknown class.
+            warnings.filterwarnings('ignore', message='OpenSetAccuracy got no image')
             engine.work_dir = folder / Path(options.config).stem
             engine.report = rehearsed
             recipe.run(options.config, engine)

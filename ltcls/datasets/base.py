@@ -97,10 +97,25 @@ class LongTailDataset(Dataset):
 
     def identities(self) -> list[str]:
         """One name an image, the same on every machine."""
-        part = 'test' if self.split == 'test' else 'train'
-        return [f'{part}/{position}' for position in self.positions.tolist()]
+        return [f'{self.part}/{position}' for position in self.positions.tolist()]
 
     # What every data set has.
+
+    @property
+    def part(self) -> str:
+        """The part of the source that the images come from; held-out ones come from 'train'."""
+        return 'test' if self.split == 'test' else 'train'
+
+    @property
+    def pool(self) -> tuple | None:
+        """What `members` belong to: of two data sets with equal pools, equal members are the same
+        images. None: not to be compared."""
+        return type(self).__name__, self.root, self.part
+
+    @property
+    def members(self) -> np.ndarray:
+        """One value an image, [N]."""
+        return self.positions
 
     @property
     def cut(self) -> bool:
@@ -221,8 +236,7 @@ class LongTailDataset(Dataset):
                 f'{count} of {len(names)} in {self.root} cannot be read: {shown}. Replace or '
                 'remove what is listed, or go on without: skip_bad_images=True '
                 '(--skip-bad-images).')
-        warnings.warn(f'{type(self).__name__} goes on without {count} of {len(names)}: {shown}.',
-                      stacklevel=3)
+        warnings.warn(f'{type(self).__name__} goes on without {count} of {len(names)}: {shown}.')
         good = np.ones(len(names), dtype=bool)
         good[list(bad)] = False
         self.skipped = listed
@@ -243,4 +257,4 @@ class LongTailDataset(Dataset):
             raise DataError(f'{type(self).__name__}: class {shown} has no usable {self.split} '
                             f'image in {self.root}. Add images, or remove the class.')
         warnings.warn(f'{type(self).__name__}: class {shown} has no {self.split} image, so its '
-                      'accuracy will be missing.', stacklevel=3)
+                      'accuracy will be missing.')

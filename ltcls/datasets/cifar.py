@@ -114,6 +114,10 @@ class CIFARLT(ImageFileDataset):
     def identities(self) -> list[str]:
         return LongTailDataset.identities(self) if self.released else super().identities()
 
+    # By place, in the tree as in the release.
+    pool = LongTailDataset.pool
+    members = LongTailDataset.members
+
 
 @DATASETS.register_module()
 class CIFAR10LT(CIFARLT):

@@ -181,9 +181,15 @@ class ImageFileDataset(LongTailDataset):
                     raise DataError(f'The class folder {path} holds no image. Add images, or '
                                     'remove the folder.')
             sizes.append(len(paths) - before)
+        with os.scandir(folder) as entries:
+            beside = sorted(e.name for e in entries if e.name.lower().endswith(EXTENSIONS)
+                            and not e.name.startswith('.') and e.is_file())
+        if beside:
+            warnings.warn(f'{folder}: {len(beside)} images lie beside the class folders and are '
+                          f'ignored, for example {beside[0]}.')
         if ignored:
             warnings.warn(f'{folder}: {len(ignored)} files are ignored because their names do not '
-                          f'end like an image, for example {ignored[0]}.', stacklevel=5)
+                          f'end like an image, for example {ignored[0]}.')
         self.folder = folder
         self.paths = pack(paths)
         return np.repeat(np.arange(len(classes)), sizes)
@@ -238,6 +244,14 @@ class ImageFileDataset(LongTailDataset):
 
     def identities(self) -> list[str]:
         return [os.fsdecode(path) for path in self.paths]
+
+    @property
+    def pool(self) -> tuple | None:
+        return os.path.realpath(self.folder),
+
+    @property
+    def members(self) -> np.ndarray:
+        return self.paths
 
     def keep(self, good: np.ndarray) -> None:
         super().keep(good)

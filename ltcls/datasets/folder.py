@@ -198,7 +198,8 @@ class FolderLT(ImageFileDataset):
         if absent:
             raise DataError(f"{self.csv} lacks the column {', '.join(absent)}: its first line is "
                             f"'{','.join(columns)}'. It needs {','.join(needed)}, separated by "
-                            'commas.')
+                            'commas' + ('.' if self.draws_test else
+                                        '; without split say test_share=0.2.'))
         if self.draws_test and 'split' in columns:
             raise DataError(f'{self.csv} has a column split, so nothing is drawn: drop test_share '
                             'and test_per_class, or the column.')

@@ -123,8 +123,7 @@ class INaturalist(ListedImages):
         held, rest = hold_out(large, self.held_out, self.selection_seed)
         if small:
             warnings.warn(f'{self.title}: {len(small)} classes have no more than {self.held_out} '
-                          'images; these are in the training and in the development set.',
-                          stacklevel=5)
+                          'images; these are in the training and in the development set.')
         remaining = iter(rest)
         kept = [group if len(group) <= self.held_out else next(remaining) for group in groups]
         return np.sort(np.concatenate([held, *(groups[label] for label in small)])), kept

@@ -75,6 +75,10 @@ class ListedImages(ImageFileDataset):
 
     # The rest is done once.
 
+    @property
+    def pool(self) -> tuple | None:
+        return None      # the lists of a data set are apart by themselves
+
     def scan(self) -> tuple[list[str], np.ndarray]:
         if not os.path.isdir(self.root):
             raise DataError(f'{self.title} was not found: {os.path.abspath(self.root)} is not a '

@@ -86,6 +86,14 @@ class OpenSet(Dataset):
         return self.known.split
 
     @property
+    def pool(self) -> tuple | None:
+        return self.known.pool
+
+    @property
+    def members(self) -> np.ndarray:
+        return self.known.members
+
+    @property
     def skipped(self) -> list[str]:
         """Images that were left out since they cannot be read."""
         return [*self.known.skipped, *(self.unknown.skipped if self.unknown else ())]

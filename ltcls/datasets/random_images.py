@@ -54,6 +54,10 @@ class RandomImages(LongTailDataset):
         counts = 1 + np.diff(np.rint(ends).astype(np.int64), prepend=0)
         return names, np.repeat(np.arange(self.num_classes), counts)
 
+    @property
+    def pool(self) -> tuple | None:
+        return None
+
     def _select(self, labels: np.ndarray) -> np.ndarray:
         if self.split == 'dev':
             return np.array([group[0] for group in class_positions(labels, self.num_classes)])

@@ -125,6 +125,9 @@ def check_config(cfg: Config) -> None:
         raise ValueError(f'Config key train_cfg.by_epoch={cfg.train_cfg.by_epoch!r} must be True: '
                          'schedules, samplers and hooks here count epochs.')
     _check_least('train_cfg', cfg.train_cfg, val_interval=1, val_begin=0)
+    if cfg.get('load_from'):
+        raise ValueError(f"Config key load_from='{cfg.load_from}' does not say what is taken over: "
+                         "use init_from=dict(checkpoint=<file>, parts=['backbone', 'head']).")
     _check_init_from(cfg.get('init_from'))
     _check_scaling(cfg.get('auto_scale_lr'))
     _check_schedules(cfg.get('param_scheduler'))
@@ -144,11 +147,13 @@ def check_config(cfg: Config) -> None:
 def _check_init_from(node) -> None:
     if node is None:
         return
-    if not isinstance(node, dict) or set(node) - {'checkpoint'} != {'config', 'parts'}:
-        raise ValueError(f"Config key 'init_from' must be dict(config=..., parts=[...]), it is "
-                         f'{node!r}.')
-    if node.get('checkpoint', 'last') not in ('last', 'best'):
-        raise ValueError(f"init_from.checkpoint={node['checkpoint']!r} must be 'last' or 'best'.")
+    keys = set(node) if isinstance(node, dict) else set()
+    if keys not in ({'config', 'parts'}, {'config', 'checkpoint', 'parts'}, {'checkpoint', 'parts'}):
+        raise ValueError("Config key 'init_from' must be dict(config=..., parts=[...]), or "
+                         f'dict(checkpoint=<file>, parts=[...]), it is {node!r}.')
+    if 'config' in keys and node.get('checkpoint', 'last') not in ('last', 'best'):
+        raise ValueError(f"init_from.checkpoint={node['checkpoint']!r} must be 'last' or 'best' of "
+                         'the config; a file takes its place.')
     for part in node['parts'] if isinstance(node['parts'], (list, tuple)) else [None]:
         if not isinstance(part, str):
             raise ValueError(f"init_from.parts={node['parts']!r} must be a list of parts of the "

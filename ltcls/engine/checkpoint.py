@@ -144,9 +144,13 @@ def write_init(source: Path, target: Path, parts: Sequence[str]) -> None:
     """Write the wanted parts of a checkpoint, and its class counts, to `target`.
 
     Raises:
-        ValueError: a part that the checkpoint does not have.
+        ValueError: a file that is none of ours, or a part that it does not have.
     """
-    state = read_checkpoint(source)['state_dict']
+    content = read_checkpoint(source)
+    state = content.get('state_dict') if isinstance(content, dict) else None
+    if not isinstance(state, dict):
+        raise ValueError(f"init_from: {source} is no checkpoint of ltcls, it has no 'state_dict'. "
+                         'Weights of other programs go into the arguments of the backbone.')
     wanted = {'class_counts': state['class_counts']} if 'class_counts' in state else {}
     for part in parts:
         found = {name: value for name, value in state.items() if name.startswith(f'{part}.')}
@@ -171,6 +175,8 @@ def load_init(model: nn.Module, path: Path) -> str:
     """
     content = load_from_disk(str(path), map_location='cpu')
     state, own = content['state_dict'], model.state_dict()
+    if 'class_counts' in state and state['class_counts'].shape != own['class_counts'].shape:
+        del state['class_counts']       # of other classes
     for name, value in state.items():
         if name in own and own[name].shape != value.shape:
             raise ValueError(f"init_from: '{name}' has shape {list(value.shape)} in the earlier "

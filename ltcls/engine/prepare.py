@@ -49,8 +49,11 @@ def load_config(config: str | Path, options: Options) -> Config:
         raise ValueError(f'{path} is not a readable config: {reason}') from error
     if options.cfg_options:
         check_option_names(options.cfg_options, cfg)
+        merged = dict(options.cfg_options)
+        if (cfg.get('train_cfg') or {}).get('max_epochs') == 0:     # there is nothing to train
+            merged.pop('train_cfg.max_epochs', None)
         try:
-            cfg.merge_from_dict(options.cfg_options)
+            cfg.merge_from_dict(merged)
         except Exception as error:
             raise ValueError(f"--cfg-options {', '.join(options.cfg_options)} does not fit the "
                              f'config: {error}') from error

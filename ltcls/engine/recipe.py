@@ -52,10 +52,13 @@ def stages(config: str | Path, options: Options,
         cfg = load_config(path, options)
     except ValueError as error:
         if not later:
+            if options.cfg_options and len(stages(config, replace(options, cfg_options={}))) > 1:
+                raise ValueError(f'{error} Options of the command line apply to every stage; what '
+                                 'is meant for one takes a config that inherits it.') from error
             raise
         raise ValueError(f'{path.stem}, an earlier stage, to which options of the command line '
                          f'apply as well: {error}') from error
-    if cfg.get('init_from') is None:
+    if 'config' not in (cfg.get('init_from') or {}):
         return [(path, cfg)]
     earlier = earlier_config(path, cfg)
     below = replace(options, work_dir=Path(cfg.work_dir).parent / earlier.stem)
@@ -72,6 +75,9 @@ def check_all(config: str | Path, options: Options) -> None:
         _check_folder(cfg, resume=True)
         _check_parts(cfg, later)
         _check_best(cfg, later)
+    first = found[0][1].get('init_from')
+    if first and not Path(first.checkpoint).is_file():
+        raise FileNotFoundError(f'init_from.checkpoint: there is no file {first.checkpoint}.')
     _check_folder(found[-1][1], options.resume)
     if isinstance(options.resume, str) and not Path(options.resume).is_file():
         raise FileNotFoundError(f'--resume: there is no checkpoint {options.resume}.')
@@ -107,6 +113,8 @@ def earlier_config(path: Path, cfg: Config) -> Path:
 def _check_folder(cfg: Config, resume: bool | str) -> None:
     """A folder with checkpoints must hold a run of this config: finished, or to be resumed."""
     work_dir, epochs = Path(cfg.work_dir), cfg.train_cfg.max_epochs
+    if work_dir.exists() and not work_dir.is_dir():
+        raise ValueError(f'{work_dir} is a file: choose another folder with --work-dir.')
     finished = finished_checkpoint(work_dir, epochs) is not None
     newest = latest_checkpoint(work_dir)
     if newest is None or isinstance(resume, str) and not finished:
@@ -114,7 +122,9 @@ def _check_folder(cfg: Config, resume: bool | str) -> None:
     stored = read_stored_config(work_dir)
     difference = stored and first_difference(stored, plain_config(cfg))
     if difference:
-        raise ValueError(f"{work_dir} holds {'a finished' if finished else 'an unfinished'} run of "
+        ended = (stored.get('train_cfg') or {}).get('max_epochs', epochs)
+        ended = finished_checkpoint(work_dir, ended) is not None
+        raise ValueError(f"{work_dir} holds {'a finished' if ended else 'an unfinished'} run of "
                          f'another config: they differ in {difference}. Choose another folder '
                          'with --work-dir.')
     if not finished and not resume:
@@ -141,14 +151,7 @@ def _run_alone(path: Path, cfg: Config, options: Options, resume: bool | str) ->
         return read_record(record)
     init, selected = None, False
     if cfg.get('init_from') is not None:
-        earlier = earlier_config(path, cfg)
-        below = replace(options, work_dir=work_dir.parent / earlier.stem)
-        selected = _run(earlier, below, resume=True).get('selected_on_test', False)
-        stage = load_config(earlier, below)
-        source = finished_checkpoint(stage.work_dir, stage.train_cfg.max_epochs)
-        if cfg.init_from.get('checkpoint') == 'best':
-            source = best_checkpoint(stage.work_dir)
-            selected = selected or validates_on_test(stage)
+        source, selected = _start(path, cfg, options)
         init = work_dir / 'init.pth'
         if is_main_process():
             write_init(source, init, cfg.init_from.parts)
@@ -159,6 +162,21 @@ def _run_alone(path: Path, cfg: Config, options: Options, resume: bool | str) ->
     elif resume or lines:             # lines: the run had come to its end, in a damaged file
         checkpoint = Path(resume) if isinstance(resume, str) else newest
     return run_stage(path, cfg, options, init=init, checkpoint=checkpoint, selected=selected)
+
+
+def _start(path: Path, cfg: Config, options: Options) -> tuple[Path, bool]:
+    """The checkpoint that a stage starts from, made first where it has to be, and whether it was
+    chosen among others on the test set, as far as one can know."""
+    if 'config' not in cfg.init_from:
+        source = Path(cfg.init_from.checkpoint)
+        return source, source.name.startswith('best_')
+    earlier = earlier_config(path, cfg)
+    below = replace(options, work_dir=Path(cfg.work_dir).parent / earlier.stem)
+    selected = _run(earlier, below, resume=True).get('selected_on_test', False)
+    stage = load_config(earlier, below)
+    if cfg.init_from.get('checkpoint') == 'best':
+        return best_checkpoint(stage.work_dir), selected or validates_on_test(stage)
+    return finished_checkpoint(stage.work_dir, stage.train_cfg.max_epochs), selected
 
 
 def _found_by_first_rank(work_dir: Path, max_epochs: int

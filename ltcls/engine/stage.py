@@ -15,6 +15,7 @@ from mmengine.dist import get_world_size, is_main_process
 from mmengine.runner import Runner
 from torch import nn
 
+from ltcls.datasets.overlap import check_apart
 from ltcls.engine.checkpoint import check_fits, load_init, read_checkpoint
 from ltcls.engine.device import fuse_optimizer, keep_freed_memory, pin_batches, place_data
 from ltcls.engine.dry_run import without_weights
@@ -87,8 +88,14 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
     for line in [opening, *_trained_share(bare(runner.model)), *_scaling(cfg)]:
         announce(line)
         runner.logger.info(line)
+    if cfg.train_cfg.max_epochs and not any(p.requires_grad for p in runner.model.parameters()):
+        raise ValueError(f"model.frozen={cfg.model.get('frozen')} leaves nothing to train: free a part, "
+                         'or set train_cfg.max_epochs=0.')
     give_data(runner, cfg, runner.train_loop, runner.val_loop, runner.test_loop)
     _check_group_rules(runner)
+    for name, loop in (('val', runner.val_loop), ('test', runner.test_loop)):
+        if loop is not None:
+            check_apart(runner.train_dataloader.dataset, loop.dataloader.dataset, name)
     register_engine_hooks(runner, options)
     if checkpoint is not None:
         _check_iterations(runner, content, checkpoint)

@@ -57,7 +57,7 @@ class OpenSetAccuracy(ShotAccuracy):
         known = whole['labels'] != UNKNOWN
         if bool(known.all()):
             warnings.warn('OpenSetAccuracy got no image of an unknown class: give the test loader '
-                          "the data set OpenSet with unknown= or held_out=.", stacklevel=2)
+                          "the data set OpenSet with unknown= or held_out=.")
         metrics = super().compute_metrics([{name: values[known] for name, values in whole.items()}])
         self.record['open_set'] = found = measure_open_set(
             whole['labels'], whole['predictions'], whole['confidences'], self.threshold,

@@ -152,7 +152,7 @@ def test_a_row_and_its_config_speak_of_the_same_data_factor_and_schedule():
 
     for name, dataset, imbalance, recipe in {
             (r['config'], ledger.family(r), r['imbalance'], r['recipe'])
-            for r in ROWS if r['config'] and ledger.family(r) in DATA}:
+            for r in ROWS if r['config'] and 'classes' in DATA.get(ledger.family(r), ())}:
         cfg = read(name)
         data = cfg.train_dataloader.dataset
         assert data.type == {'CIFAR-10-LT': 'CIFAR10LT'}.get(dataset, 'CIFAR100LT')

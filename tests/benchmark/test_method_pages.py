@@ -39,7 +39,7 @@ CASES = {
         '| accuracy (%) | cifar10 | cifar10-short | digits | resnet50_inat | cifar100 |\n|---|\n'
         '| `ce`, published | 70.70 |  |  |  |  |\n'
         f'| `ce`, ours | [67.31](docs/results/one.md) | {SHORT} | [91.40](docs/results.md) | '
-        '[61.70](docs/results/one.md) | |'),
+        '[61.70](docs/results/one.md) | – |'),
     'methods in the row above': (
         '| | in stage 1 | in both |\n|---|---|---|\n| SWA | `ce-swa-crt` | `other` |\n'
         '| ours |  |  |',

@@ -294,3 +294,12 @@ def test_wrong_csvs_are_one_line(pictures):
 def test_a_csv_in_another_encoding_is_one_line(pictures):
     path = listing(pictures, 'a/0.png,é,train', encoding='latin-1')
     one_line(csv=path, match='is not UTF-8 text')
+
+
+def test_images_beside_the_class_folders_are_named(tmp_path):
+    for name in 'ab':
+        (tmp_path / name).mkdir()
+        Image.new('RGB', (4, 4)).save(tmp_path / name / '0.png')
+    Image.new('RGB', (4, 4)).save(tmp_path / 'stray.png')
+    with pytest.warns(UserWarning, match='1 images lie beside the class folders .* stray.png'):
+        assert len(FolderLT(str(tmp_path))) == 2

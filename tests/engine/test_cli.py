@@ -5,6 +5,7 @@ import os
 import runpy
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,33 @@ def error_of(capsys, *arguments) -> str:
     return lines[0].removeprefix('error: ')
 
 
+# -- warnings -------------------------------------------------------------------------------
+
+
+def test_a_warning_of_ours_is_one_line_and_others_stay_as_they_are(capsys, monkeypatch):
+    others = []
+    monkeypatch.setattr(warnings, 'showwarning', lambda *arguments: others.append(arguments[0]))
+    usual = warnings.showwarning
+    with cli._short_warnings():
+        warnings.showwarning('two\nlines', UserWarning, cli.__file__, 3)
+        warnings.showwarning('of torch', UserWarning, torch.__file__, 3)
+        warnings.showwarning('old', FutureWarning, cli.__file__, 3)
+    assert capsys.readouterr().err == 'warning: two lines\n'
+    assert others == ['of torch', 'old'] and warnings.showwarning is usual
+
+
 # -- options --------------------------------------------------------------------------------
+
+
+def test_amp_and_another_precision_exclude_each_other(config, capsys):
+    line = error_of(capsys, 'train', config, '--amp', '--cfg-options', 'model.precision=float16')
+    assert line == ('--amp is bfloat16, and --cfg-options has model.precision=float16: leave out '
+                    'one of them.')
+
+
+def test_a_folder_without_a_checkpoint_is_no_run(config, tmp_path, capsys):
+    assert error_of(capsys, 'test', config, tmp_path) == (
+        f'{tmp_path} holds no checkpoint of a run (epoch_N.pth): name a run, or a file.')
 
 
 def test_values_of_options_are_literals_or_words():
@@ -167,7 +194,6 @@ def test_errors_are_one_line_with_status_two(config, tmp_path, capsys):
     said = error_of(capsys, 'train', config, '--cfg-options', 'modle.precision=bfloat16')
     assert said == "The config has no key 'modle'. Did you mean 'model'?"
     assert 'There is no checkpoint' in error_of(capsys, 'test', config, tmp_path / 'no.pth')
-    assert 'There is no checkpoint' in error_of(capsys, 'test', config, tmp_path)
     assert "no registry 'lossses'" in error_of(capsys, 'list', 'lossses')
 
 

@@ -51,6 +51,17 @@ def test_unused_parameters_are_the_wrappers_affair():
     assert load(find_unused_parameters=True).model_wrapper_cfg.find_unused_parameters is True
 
 
+def test_weights_are_taken_over_by_init_from_alone():
+    with pytest.raises(ValueError, match="load_from='a.pth' does not say what is taken over: use "
+                                         'init_from=dict'):
+        load('ce_resnet20_digits', load_from='a.pth')
+
+
+def test_a_stage_that_trains_nothing_keeps_its_zero_epochs():
+    assert load('tau-norm_resnet20_digits', train_cfg__max_epochs=3).train_cfg.max_epochs == 0
+    assert load('ce_resnet20_digits', train_cfg__max_epochs=3).train_cfg.max_epochs == 3
+
+
 def test_settings_of_workers_go_where_there_are_none(tmp_path):
     text = 'train_dataloader = dict(num_workers={}, persistent_workers=True, prefetch_factor=2)'
     assert 'persistent_workers' not in load(write(tmp_path, text.format(0))).train_dataloader

@@ -505,6 +505,56 @@ def test_that_no_best_checkpoint_would_be_kept_is_found_before_the_training(tmp_
         load_config('crt_resnet20_digits', Options(cfg_options={'init_from.checkpoint': 'first'}))
 
 
+def test_a_stage_may_start_from_a_file(configs, runs, trained, tmp_path, capsys):
+    source = folder_of(trained, 'ce') / 'epoch_2.pth'
+    text = RECIPES['crt'].replace("config='ce_resnet8_digits.py'", f'checkpoint={str(source)!r}')
+    path = tmp_path / 'mine_resnet8_digits.py'
+    path.write_text(text.replace('./ce', str(configs / 'ce')))
+    record = run(path, Options(work_dir=tmp_path / 'mine'))
+    assert 'init from ce_resnet8_digits: backbone' in capsys.readouterr().out
+    start, found = torch.load(source)['state_dict'], torch.load(tmp_path / 'mine' / 'epoch_1.pth')
+    assert all(torch.equal(value, start[name]) for name, value in found['state_dict'].items()
+               if name.startswith('backbone.'))
+    assert not record['selected_on_test'] and not (tmp_path / 'ce_resnet8_digits').exists()
+    path.write_text(path.read_text().replace('epoch_2', 'epoch_9'))
+    with pytest.raises(FileNotFoundError, match='init_from.checkpoint: there is no file'):
+        run(path, Options(work_dir=tmp_path / 'other'))
+    torch.save(dict(model={}), tmp_path / 'epoch_9.pth')
+    path.write_text(path.read_text().replace(str(source.parent), str(tmp_path)))
+    with pytest.raises(ValueError, match="epoch_9.pth is no checkpoint of ltcls, it has"):
+        run(path, Options(work_dir=tmp_path / 'other'))
+
+
+def test_images_that_are_trained_on_are_not_validated_on(configs, tmp_path):
+    with pytest.raises(ValueError, match='^20 of the 20 images of val_dataloader.dataset are also'):
+        train(configs, 'ce', tmp_path, val_dataloader__dataset__split='dev',
+              val_dataloader__dataset__held_out=2, train_dataloader__dataset__imbalance=1)
+    assert not list(tmp_path.rglob('*.pth'))
+
+
+def test_a_model_of_which_nothing_trains_is_refused(configs, tmp_path):
+    with pytest.raises(ValueError, match='leaves nothing to train: free a part, or set train_cfg.'):
+        train(configs, 'ce', tmp_path, model__frozen=['backbone', 'head'])
+
+
+def test_a_finished_run_of_another_length_is_called_finished(configs, runs):
+    with pytest.raises(ValueError, match='holds a finished run of another config: they differ in '
+                                         r'.*train_cfg.max_epochs \(3 and 9\)'):
+        train(configs, 'ce', runs, train_cfg__max_epochs=9)
+
+
+def test_a_file_is_no_folder_for_a_run(configs, tmp_path):
+    (tmp_path / 'ce_resnet8_digits').touch()
+    with pytest.raises(ValueError, match='ce_resnet8_digits is a file: choose another folder'):
+        train(configs, 'ce', tmp_path)
+
+
+def test_an_option_that_the_last_stage_does_not_take_says_that_all_take_it(configs):
+    with pytest.raises(ValueError, match="no argument 'radius'.* Options of the command line"):
+        stages(configs / 'crt_resnet8_digits.py',
+               Options(cfg_options={'optim_wrapper.radius': 0.01}))
+
+
 def test_another_number_of_iterations_is_not_resumed(configs, runs, trained):
     folder = folder_of(runs, 'ce')
     content = torch.load(folder / 'epoch_2.pth', weights_only=True)

@@ -201,3 +201,12 @@ def test_a_redrawn_part_has_other_values_than_the_pretrained_rest(monkeypatch):
     assert fresh.abs().max() < 1 and fresh.std() > 0
     with pytest.raises(ValueError, match="redrawn names 'layer5'"):
         TorchvisionBackbone(name='resnet18', redrawn=['layer5'])
+
+
+def test_timm_weights_that_cannot_be_had_are_asked_for_in_one_line(tmp_path, monkeypatch):
+    def unreachable(source):
+        raise OSError('no network')
+    monkeypatch.setattr('ltcls.models.backbones.timm_hub._ask', unreachable)
+    with pytest.raises(OSError, match=r'(?s)^[^\n]*\(no network\)[^\n]*set model.backbone.checkpoint '
+                                      r'to its path\.$'):
+        TimmBackbone('resnet18.a1_in1k', pretrained=True)

@@ -13,6 +13,7 @@ import statistics
 from pathlib import Path
 from typing import Iterable
 
+NO_CONFIG = '–'      # there is none for this cell; an empty cell has not been run
 GROUPS = ('many', 'medium', 'few', 'all')
 OURS = re.compile(r'`([^`]+)`, ours(?: \(.*\))?')
 NAMED = re.compile(r'`([^`]+)`')
@@ -39,7 +40,8 @@ def filled(text: str, runs: Iterable, configs: Iterable[str], links: str) -> str
             header = cells
         changed = line.strip('|').split('|')
         for column, config, parts in _measured(header, above, cells, set(configs)):
-            changed[column] = f' {_value(studies.get(config), parts, links)} '
+            value = _value(studies.get(config), parts, links) if config else NO_CONFIG
+            changed[column] = f' {value} '
         lines[number] = f"|{'|'.join(changed)}|"
         above = cells
     return '\n'.join(lines)
@@ -62,7 +64,7 @@ def _measured(header: list[str], above: list[str] | None, cells: list[str], conf
             config = next(filter(None, named), None)
             if any(cell.count(',') == 3 for cell in cells):      # published by groups
                 parts = list(GROUPS)
-        if config:
+        if config or label and cells[column] in ('', NO_CONFIG):
             yield column, config, parts
 
 

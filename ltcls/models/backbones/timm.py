@@ -4,6 +4,8 @@ from torch import Tensor, nn
 
 from ltcls.registry import MODELS
 
+from .timm_hub import from_hub
+
 
 @MODELS.register_module()
 class TimmBackbone(nn.Module):
@@ -17,6 +19,7 @@ class TimmBackbone(nn.Module):
 
     Raises:
         ValueError: an unknown name, or a checkpoint that lacks weights of the model.
+        OSError: weights that are neither in timm's cache nor can be downloaded.
     """
 
     # What a config sets to do without weights.
@@ -28,7 +31,8 @@ class TimmBackbone(nn.Module):
         import timm
         if not timm.is_model(name):
             raise ValueError(f"timm has no model '{name}'; `timm.list_models()` shows the names.")
-        self.model = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+        self.model = (from_hub(name, 'checkpoint', **options) if pretrained
+                      else timm.create_model(name, num_classes=0, **options))
         if checkpoint is not None:
             self._load(checkpoint)
         # Some models (MobileNetV3 and kin) widen the features after pooling.

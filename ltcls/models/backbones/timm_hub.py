@@ -7,11 +7,16 @@ FILES = ('model.safetensors', 'pytorch_model.bin', 'open_clip_model.safetensors'
 SECONDS = 10      # to wait for an answer
 
 
-def from_hub(name: str, **options) -> nn.Module:
+def from_hub(name: str, argument: str = 'weights', **options) -> nn.Module:
     """A timm model without its classifier, with the weights that belong to its name.
 
     The hub's client tries for minutes to reach a network that is not there, so one short question
     is asked first, where the weights are not in the cache.
+
+    Args:
+        name: of the model, with the tag of its weights.
+        argument: of the backbone, that takes a local file.
+        options: further arguments of `timm.create_model`.
 
     Raises:
         OSError: weights that are neither in the cache nor can be downloaded, or that do not exist.
@@ -37,7 +42,7 @@ def from_hub(name: str, **options) -> nn.Module:
         raise OSError(
             f"The weights of '{name}' are neither in the cache {HF_HUB_CACHE} nor could timm "
             f'download them from {page} ({reason}). Go online once, or fetch model.safetensors '
-            'from there and set model.backbone.weights to its path.') from error
+            f'from there and set model.backbone.{argument} to its path.') from error
 
 
 def _ask(source) -> None:
