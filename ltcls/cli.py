@@ -10,7 +10,7 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
-COMMANDS = ('train', 'test', 'list', 'data', 'analyze', 'report')
+COMMANDS = ('train', 'test', 'predict', 'list', 'data', 'analyze', 'report')
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,113 @@
+"""`ltcls predict`: the classes of files, as the run's own test finds them."""
+
+import csv
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+
+from ltcls.cli import main
+from ltcls.evaluation.record import read_record
+
+CONFIG = '''
+_base_ = 'ltcls::ce/ce_resnet32_cifar10.py'
+images = dict(type='FolderLT', root={root!r}, imbalance=None, {more})
+data_preprocessor = dict(num_classes=3)
+model = dict(backbone=dict(depth=8))
+train_dataloader = dict(batch_size=8, dataset=images)
+val_dataloader = test_dataloader = dict(dataset=images)
+optim_wrapper = dict(optimizer=dict(lr=0.01))
+param_scheduler = []
+default_hooks = dict(checkpoint=dict(interval=1))
+train_cfg = dict(max_epochs=2, val_interval=2)
+'''
+RESIZED = "pipeline=[dict(type='Resize', size=[16, 16])]"
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory):
+    """Noisy images of three colours, 12 of each class to train on and 8 to test on."""
+    torch.manual_seed(0)
+    root = tmp_path_factory.mktemp('images')
+    for label, name in enumerate(('blue', 'green', 'red')):
+        for part, count in (('train', 12), ('test', 8)):
+            (root / part / name).mkdir(parents=True)
+            for number in range(count):
+                noise = torch.rand(20, 20, 3)
+                noise[..., 2 - label] += 0.2
+                pixels = (255 * noise / 1.2).byte().numpy()
+                Image.fromarray(pixels).save(root / part / name / f'{number}.png')
+    return root
+
+
+@pytest.fixture(scope='module')
+def run(images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('run')
+    config = folder / 'colours.py'
+    config.write_text(CONFIG.format(root=str(images), more=RESIZED))
+    assert main(['train', str(config), '--work-dir', str(folder / 'run'), '--seed', '0']) == 0
+    return folder / 'run'
+
+
+def rows_of(path):
+    with open(path, newline='', encoding='utf-8') as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_predictions_are_those_of_the_runs_own_test(images, run, tmp_path, capsys):
+    out = tmp_path / 'found' / 'predictions.csv'
+    assert main(['predict', str(run), str(images / 'test'), '-o', str(out), '--top', '2',
+                 '--batch-size', '5']) == 0
+    rows = rows_of(out)
+    assert len(rows) == 24 and f'24 images in {out}' in capsys.readouterr().out
+    for entry in read_record(run / 'evaluation.json')['per_class']:
+        mine = [row for row in rows if f"/{entry['name']}/" in row['path']]
+        right = sum(row['class'] == entry['name'] for row in mine)
+        assert 100 * right / len(mine) == pytest.approx(entry['accuracy'], abs=0.01)
+    for row in rows:
+        first, second = float(row['probability']), float(row['probability2'])
+        assert first >= second and first + second <= 1.00001 and row['class'] != row['class2']
+
+
+def test_a_file_alone_is_predicted_as_among_others(images, run, tmp_path):
+    path = images / 'test' / 'red' / '3.png'
+    for name, places in (('one', [path]), ('all', [images / 'test', path])):
+        assert main(['predict', str(run), *map(str, places), '-o', str(tmp_path / name)]) == 0
+    [one] = rows_of(tmp_path / 'one')
+    everything = rows_of(tmp_path / 'all')
+    assert len(everything) == 24                 # named twice, predicted once
+    [same] = [row for row in everything if row['path'] == str(path)]
+    assert same['class'] == one['class']
+    assert float(same['probability']) == pytest.approx(float(one['probability']), abs=1e-5)
+
+
+def test_grey_images_are_made_grey_and_of_the_right_size(tmp_path, capsys):
+    config = tmp_path / 'ce_resnet8_digits.py'
+    config.write_text("_base_ = 'ltcls::ce/ce_resnet20_digits.py'\nparam_scheduler = []\n"
+                      'model = dict(backbone=dict(depth=8))\ntrain_cfg = dict(max_epochs=1)\n')
+    assert main(['train', str(config), '--work-dir', str(tmp_path / 'run')]) == 0
+    Image.new('RGB', (8, 8), (255, 255, 255)).save(tmp_path / 'digit.png')
+    Image.new('RGB', (9, 8)).save(tmp_path / 'wide.png')
+    out = str(tmp_path / 'out.csv')
+    assert main(['predict', str(tmp_path / 'run'), str(tmp_path / 'digit.png'), '-o', out]) == 0
+    assert rows_of(out)[0]['class'] in '0123456789'
+    capsys.readouterr()
+    assert main(['predict', str(tmp_path / 'run'), str(tmp_path / 'wide.png'), '-o', out]) == 2
+    assert 'wide.png is 9x8, and the run takes images of 8x8 as they are' in capsys.readouterr().err
+
+
+def test_what_cannot_be_predicted_is_one_line(images, run, tmp_path, capsys):
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'broken.png').write_bytes(b'no image')
+    for place, message in ((tmp_path / 'nowhere', 'There is no image or folder'),
+                           (tmp_path / 'empty', 'empty holds no image'),
+                           (tmp_path / 'broken.png', 'broken.png (not an image)')):
+        assert main(['predict', str(run), str(place)]) == 2
+        said = capsys.readouterr().err
+        assert message in said and said.count('\n') == 1
+    copy = shutil.copytree(run, tmp_path / 'copy')
+    for path in copy.glob('*.pth'):
+        path.unlink()
+    assert main(['predict', str(copy), str(images / 'test')]) == 2
+    assert 'There is no checkpoint' in capsys.readouterr().err
