@@ -10,7 +10,7 @@ from .unwrap import bare
 
 @HOOKS.register_module()
 class LongTailHook(Hook):
-    """Class counts to model and metrics, the clock before every iteration.
+    """Class counts to model, optim wrapper and metrics, the clock before every iteration.
 
     Counts are measured by the training set (`metainfo['class_counts']`) and kept in the model's
     checkpoint, so that testing works from a checkpoint alone.
@@ -19,9 +19,15 @@ class LongTailHook(Hook):
     priority = 'VERY_HIGH'
 
     def before_train(self, runner) -> None:
-        """Bind the model to the counts, tell the sampler how long training lasts."""
+        """Bind the model to the counts, tell the sampler how long training lasts.
+
+        An optim wrapper with `check_counts` may refuse the counts with a ValueError.
+        """
         loader = runner.train_dataloader
-        bare(runner.model).bind(loader.dataset.metainfo['class_counts'])
+        counts = loader.dataset.metainfo['class_counts']
+        bare(runner.model).bind(counts)
+        if hasattr(runner.optim_wrapper, 'check_counts'):
+            runner.optim_wrapper.check_counts(counts)
         if hasattr(loader.sampler, 'set_max_epochs'):
             loader.sampler.set_max_epochs(runner.max_epochs)
 

@@ -1,7 +1,8 @@
 """ImbSAM: sharpness-aware for the tail classes only."""
 
+from typing import Sequence
+
 import torch
-from torch import nn
 
 from ltcls.registry import OPTIM_WRAPPERS
 
@@ -43,12 +44,11 @@ class ImbSAM(PerturbedOptimWrapper):
                              'both must be at least 0.')
         self.rho, self.threshold, self.tail_weight = rho, threshold, tail_weight
 
-    def _choose(self, model: nn.Module) -> None:
-        super()._choose(model)
-        rarest = float(model.class_counts.min())
-        if rarest >= self.threshold > 0:
-            raise ValueError(f'ImbSAM has no tail: the rarest class has {rarest:g} training images, '
-                             f'and optim_wrapper.threshold={self.threshold:g}. Raise it.')
+    def check_counts(self, class_counts: Sequence[int]) -> None:
+        """Called before training with the images of each class."""
+        if min(class_counts) >= self.threshold > 0:
+            raise ValueError(f'ImbSAM has no tail: the rarest class has {min(class_counts)} training '
+                             f'images, and optim_wrapper.threshold={self.threshold:g}. Raise it.')
 
     def accumulate_grad(self, objective: Objective) -> None:
         rho = value_at(self.rho, objective.clock.epoch)

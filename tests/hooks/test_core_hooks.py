@@ -44,10 +44,12 @@ def loader_of(counts, sampler=None):
 def test_the_model_is_bound_to_the_counts_of_the_training_set():
     told = []
     sampler = SimpleNamespace(set_max_epochs=told.append)
+    wrapper = SimpleNamespace(check_counts=told.append)
     runner = SimpleNamespace(model=Model(), train_dataloader=loader_of([9, 4], sampler),
-                             max_epochs=30)
+                             max_epochs=30, optim_wrapper=wrapper)
     LongTailHook().before_train(runner)
-    assert runner.model.bound == [[9, 4]] and told == [30]
+    assert runner.model.bound == [[9, 4]] and told == [[9, 4], 30]
+    runner.optim_wrapper = object()                 # one that does not ask for the counts
     runner.train_dataloader = loader_of([9, 4])     # a sampler that does not ask for the epochs
     LongTailHook().before_train(runner)
 

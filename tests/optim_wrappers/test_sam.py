@@ -101,9 +101,12 @@ def test_names_that_fit_nothing_are_refused():
 
 
 def test_imbsam_does_not_start_where_no_class_is_below_its_threshold():
+    model = FunctionModel(quadratic, weight=[1.0, 2.0])
+    ImbSAM(sgd(model), threshold=6).check_counts([100, 5])
+    ImbSAM(sgd(model), threshold=0).check_counts([100, 5])      # no tail is wanted
     with pytest.raises(ValueError, match='has no tail: the rarest class has 5 training images, and '
                                          'optim_wrapper.threshold=5. Raise it.'):
-        step(ImbSAM, rho=0.1, threshold=5, **IMBALANCED)
+        ImbSAM(sgd(model), threshold=5).check_counts([100, 5])
 
 
 def test_imbsam_evaluates_twice_also_without_a_tail_sample():
