@@ -19,7 +19,10 @@ class ReliabilityBins(NamedTuple):
 
     @property
     def error(self) -> float:
-        """Expected calibration error, in [0, 1]: the mean gap, weighted by the bins' images."""
+        """Expected calibration error, in [0, 1]: the mean gap, weighted by the bins' images.
+
+        Guo et al., On Calibration of Modern Neural Networks, ICML 2017, Eq. 3.
+        """
         gaps = (self.accuracy - self.confidence).abs()
         return float((self.images * gaps).sum() / self.images.sum())
 
@@ -54,11 +57,3 @@ def reliability_bins(confidences: Tensor, correct: Tensor, bins: int = 15) -> Re
         images=images,
         confidence=torch.bincount(index, weights=values, minlength=bins) / present,
         accuracy=torch.bincount(index, weights=correct.double(), minlength=bins) / present)
-
-
-def expected_calibration_error(confidences: Tensor, correct: Tensor, bins: int = 15) -> float:
-    """Expected calibration error, in [0, 1]; arguments and errors as in `reliability_bins`.
-
-    Guo et al., On Calibration of Modern Neural Networks, ICML 2017, Eq. 3.
-    """
-    return reliability_bins(confidences, correct, bins).error

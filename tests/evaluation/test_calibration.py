@@ -3,7 +3,7 @@ import torch
 from pytest import approx
 from torch.testing import assert_close
 
-from ltcls.evaluation.calibration import expected_calibration_error, reliability_bins
+from ltcls.evaluation.calibration import reliability_bins
 
 CONFIDENCES = [0.95, 0.9, 0.6, 0.55, 0.3]
 CORRECT = [1, 1, 0, 1, 0]
@@ -24,9 +24,8 @@ def slow_error(confidences, correct, bins):
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 def test_five_predictions_worked_out_by_hand(dtype):
     # 0.6 and 0.55 share the bin (8/15, 9/15]: 0.05/5 + 0.1/5 + 2/5 * |0.5 - 0.575| + 0.3/5
-    error = expected_calibration_error(torch.tensor(CONFIDENCES, dtype=dtype),
-                                       torch.tensor(CORRECT), bins=15)
-    assert error == approx(0.12, abs=1e-7)
+    found = reliability_bins(torch.tensor(CONFIDENCES, dtype=dtype), torch.tensor(CORRECT), bins=15)
+    assert found.error == approx(0.12, abs=1e-7)
 
 
 def test_it_equals_a_loop_over_images():
@@ -35,11 +34,11 @@ def test_it_equals_a_loop_over_images():
     correct = torch.rand(500, generator=generator) < 0.6
     for bins in (1, 7, 15):
         expected = slow_error(confidences.tolist(), correct.int().tolist(), bins)
-        assert expected_calibration_error(confidences, correct, bins) == approx(expected)
+        assert reliability_bins(confidences, correct, bins).error == approx(expected)
 
 
 def test_with_one_bin_it_is_the_gap_of_the_means():
-    error = expected_calibration_error(torch.tensor(CONFIDENCES), torch.tensor(CORRECT), bins=1)
+    error = reliability_bins(torch.tensor(CONFIDENCES), torch.tensor(CORRECT), bins=1).error
     assert error == approx(abs(3.3 / 5 - 3 / 5))
 
 
@@ -59,8 +58,8 @@ def test_bins_carry_means_and_empty_ones_are_zero():
 
 
 def test_certain_and_right_is_perfectly_calibrated():
-    assert expected_calibration_error(torch.ones(4), torch.ones(4)) == 0
-    assert expected_calibration_error(torch.ones(4), torch.zeros(4)) == 1
+    assert reliability_bins(torch.ones(4), torch.ones(4)).error == 0
+    assert reliability_bins(torch.ones(4), torch.zeros(4)).error == 1
 
 
 def test_logits_in_place_of_probabilities_are_refused():
