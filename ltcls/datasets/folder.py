@@ -88,6 +88,8 @@ class FolderLT(ImageFileDataset):
         # A folder 'train' that holds images and no folders is a class of that name.
         if 'train' in folders and subfolders(os.path.join(self.root, 'train')):
             return self._scan_split_folders(folders)
+        if self._is_tested_alone(folders):
+            return self._scan_tested(os.path.join(self.root, self.split))
         if not folders:
             raise DataError(f'{os.path.abspath(self.root)} holds no class folders. It needs one '
                             'folder a class, or train/ and test/ with one folder a class in each.')
@@ -107,6 +109,17 @@ class FolderLT(ImageFileDataset):
         found = subfolders(train)
         classes = self._ordered(found, train)
         return classes, self.scan_tree(os.path.join(self.root, part), classes, self._others(found))
+
+    def _is_tested_alone(self, folders: list[str]) -> bool:
+        """Whether there are class folders of this split, and none to train on."""
+        alone = self.split in ('val', 'test') and self.split in folders and 'train' not in folders
+        return alone and not self.draws_test and bool(subfolders(os.path.join(self.root, self.split)))
+
+    def _scan_tested(self, folder: str) -> tuple[list[str], np.ndarray]:
+        if self.classes is None or self.class_slice is not None:
+            raise DataError(f'{self.root} has no folder train to take the class names from. Name '
+                            'them in label order: classes=[...].')
+        return self.classes, self.scan_tree(folder, self.classes)
 
     def _ordered(self, found: list[str], folder: str) -> list[str]:
         """The class names in label order; every one of `classes` has its folder."""

@@ -303,3 +303,14 @@ def test_images_beside_the_class_folders_are_named(tmp_path):
     Image.new('RGB', (4, 4)).save(tmp_path / 'stray.png')
     with pytest.warns(UserWarning, match='1 images lie beside the class folders .* stray.png'):
         assert len(FolderLT(str(tmp_path))) == 2
+
+
+def test_images_to_test_on_may_lie_there_alone(tmp_path):
+    for name in 'ca':
+        (tmp_path / 'test' / name).mkdir(parents=True)
+        Image.new('RGB', (4, 4)).save(tmp_path / 'test' / name / '0.png')
+    with pytest.raises(DataError, match='no folder train to take the class names from'):
+        FolderLT(str(tmp_path), split='test')
+    with pytest.warns(UserWarning, match="class 'b' has no test image"):
+        found = FolderLT(str(tmp_path), split='test', classes=['a', 'b', 'c'])
+    assert (found.labels.tolist(), found.class_counts) == ([0, 2], [1, 0, 1])
