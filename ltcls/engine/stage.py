@@ -98,8 +98,9 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
             check_apart(runner.train_dataloader.dataset, loop.dataloader.dataset, name)
     register_engine_hooks(runner, options)
     if checkpoint is not None:
-        _check_iterations(runner, content, checkpoint)
         check_fits(bare(runner.model), content, checkpoint, resume=cfg.train_cfg.max_epochs > 0)
+        if cfg.train_cfg.max_epochs:
+            _check_iterations(runner, content['meta'], checkpoint)
         del content
         _name_in_errors(runner, checkpoint)
         announce(f'continuing from {checkpoint.name}')
@@ -154,15 +155,14 @@ def register_engine_hooks(runner: Runner, options: Options) -> None:
         runner.register_hook(dict(type='SyncStatisticsHook'))
 
 
-def _check_iterations(runner: Runner, content: dict, checkpoint: Path) -> None:
+def _check_iterations(runner: Runner, meta: dict, checkpoint: Path) -> None:
     """Refuse to go on with another number of iterations an epoch.
 
     Batch and data are those of the config: what changes it is the number of processes, with which
     batches, rates and the place in the schedule would be others.
     """
-    meta, length = content.get('meta', {}), len(runner.train_dataloader)
-    epoch, done = meta.get('epoch'), meta.get('iter')
-    if epoch and isinstance(done, int) and done != epoch * length:
+    epoch, done, length = meta['epoch'], meta['iter'], len(runner.train_dataloader)
+    if epoch and done != epoch * length:
         raise ValueError(f'{checkpoint} has {done / epoch:g} iterations an epoch, and here it would '
                          f'be {length} with {get_world_size()} processes: continue with as many '
                          'processes as before, or begin anew with another --work-dir.')
