@@ -5,13 +5,12 @@ import os
 import statistics
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable
 
-os.environ.setdefault('KINETO_LOG_LEVEL', '5')      # the profiler talks on stderr otherwise
-
-import torch  # noqa: E402
-from torch.profiler import ProfilerActivity, profile  # noqa: E402
+import torch
+from torch.profiler import ProfilerActivity, profile
 
 
 def timed(function: Callable[[], None]) -> tuple[float, float]:
@@ -62,7 +61,7 @@ def peak_memory(function: Callable[[], None]) -> float:
         before = torch.cuda.memory_allocated()
         function()
         return (torch.cuda.max_memory_allocated() - before) / 2 ** 20
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+    with _quiet(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         function()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'trace.json'
@@ -74,6 +73,19 @@ def peak_memory(function: Callable[[], None]) -> float:
     first = min(events, key=lambda event: event['ts'])['args']
     most = max(event['args']['Total Allocated'] for event in events)
     return (most - (first['Total Allocated'] - first['Bytes'])) / 2 ** 20
+
+
+@contextmanager
+def _quiet():
+    """The profiler's library writes of its start and stop to the standard error."""
+    usual, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(usual, 2)
+        os.close(usual)
+        os.close(nowhere)
 
 
 def peaks(functions: dict[str, Callable[[], None]]) -> dict[str, float]:
