@@ -108,12 +108,20 @@ def test_an_unknown_part_is_an_error_that_names_the_parts(source, tmp_path):
 
 
 @pytest.mark.parametrize('options, message', [
-    (dict(classes=7), r"'class_counts' has shape \[3\] in the earlier stage and \[7\] here"),
+    (dict(classes=7), r"'head.weight' has shape \[3, 4\] in the earlier stage and \[7, 4\] here"),
     (dict(width=8), r"'backbone.weight' has shape \[4, 5\] .* \[8, 5\] here"),
 ])
 def test_another_shape_is_an_error_that_names_it(source, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         taken(source[0], ['backbone', 'head'], Model(**options), tmp_path)
+
+
+def test_a_backbone_is_taken_over_from_a_model_of_other_classes(source, tmp_path):
+    path, earlier = source
+    model = Model(classes=7)
+    taken(path, ['backbone'], model, tmp_path)
+    assert torch.equal(model.backbone.weight, earlier.backbone.weight)
+    assert model.class_counts.tolist() == [0] * 7
 
 
 def test_a_backbone_must_match_in_full(source, tmp_path):
