@@ -45,7 +45,11 @@ class PadCropFlip(nn.Module):
             padded = F.pad(images.float(), (pad, pad, pad, pad), mode='reflect').to(images.dtype)
         pixels = (rows[:, :, None] * (width + 2 * pad) + columns[:, None, :]).flatten(1)
         index = pixels[:, None].expand(count, channels, height * width)
-        return padded.flatten(2).gather(2, index).view_as(images)
+        cropped = padded.flatten(2).gather(2, index).view_as(images)
+        if channels > 1:
+            return cropped
+        # The strides of channels-last memory: convolutions round by them, and so do recorded runs.
+        return cropped.view(count, height, width, 1).permute(0, 3, 1, 2)
 
 
 @MODELS.register_module()
