@@ -243,3 +243,10 @@ def test_an_alpha_that_is_no_distribution_is_refused():
     for mixer in (Mixup, CutMix):
         with pytest.raises(ValueError, match=f'{mixer.__name__} got alpha=0'):
             mixer(alpha=0)
+
+
+def test_grey_crops_lie_as_those_that_recorded_runs_were_made_with():
+    # One channel fits both memory formats; a convolution goes by the strides, and rounds by them.
+    images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+    assert PadCropFlip(1)(images).stride() == (64, 1, 8, 1)
+    assert PadCropFlip(1)(images.expand(4, 3, 8, 8)).stride() == (192, 64, 8, 1)
