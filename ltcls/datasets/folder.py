@@ -113,7 +113,8 @@ class FolderLT(ImageFileDataset):
     def _is_tested_alone(self, folders: list[str]) -> bool:
         """Whether there are class folders of this split, and none to train on."""
         alone = self.split in ('val', 'test') and self.split in folders and 'train' not in folders
-        return alone and not self.draws_test and bool(subfolders(os.path.join(self.root, self.split)))
+        inside = os.path.join(self.root, self.split)
+        return alone and not self.draws_test and bool(subfolders(inside))
 
     def _scan_tested(self, folder: str) -> tuple[list[str], np.ndarray]:
         if self.classes is None or self.class_slice is not None:

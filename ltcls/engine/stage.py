@@ -89,8 +89,8 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
         announce(line)
         runner.logger.info(line)
     if cfg.train_cfg.max_epochs and not any(p.requires_grad for p in runner.model.parameters()):
-        raise ValueError(f"model.frozen={cfg.model.get('frozen')} leaves nothing to train: free a part, "
-                         'or set train_cfg.max_epochs=0.')
+        raise ValueError(f"model.frozen={cfg.model.get('frozen')} leaves nothing to train: free a "
+                         'part, or set train_cfg.max_epochs=0.')
     give_data(runner, cfg, runner.train_loop, runner.val_loop, runner.test_loop)
     _check_group_rules(runner)
     for name, loop in (('val', runner.val_loop), ('test', runner.test_loop)):

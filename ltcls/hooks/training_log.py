@@ -32,8 +32,9 @@ class TrainingLogHook(Hook):
 
     Losses stay on the device and are read every `interval` iterations and at the epoch's end.
     In log.jsonl, epoch counts from 1, time is in seconds, images_per_second counts the training of
-    all processes, the loss is the first one's, and `val` stands in epochs that ended with a validation. `dropped_steps` counts those that
-    NaNGuardHook has dropped so far, where there are any.
+    all processes, the loss is the first one's, and `val` stands in epochs that ended with a
+    validation. `dropped_steps` counts those that NaNGuardHook has dropped so far, where there are
+    any.
 
     Args:
         interval: iterations between two readings of the loss for the progress bar.
