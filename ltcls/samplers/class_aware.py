@@ -21,8 +21,7 @@ class ClassAwareSampler(ClassBalancedSampler):
     begins new ones, so that seed and epoch alone fix its list.
 
     Args:
-        dataset, seed, epoch_length: as in `ClassSampler`; Zhong et al., Improving Calibration for
-            Long-Tailed Recognition, CVPR 2021, train stage 2 with 'head'.
+        dataset, seed, epoch_length: as in `ClassSampler`.
         images_per_turn: consecutive images of one class.
 
     Raises:

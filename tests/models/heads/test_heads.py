@@ -24,7 +24,7 @@ HEADS = [LinearHead, CosineHead, LWSHead, CosineLWSHead, TauNormHead, LogitAdjus
 
 def with_weight(head_type, weight, bias=None, **options):
     """A float64 head with the given weight [C, D] and bias [C], loaded as from a checkpoint."""
-    if 'Cosine' not in head_type.__name__ and head_type is not TauNormHead:
+    if 'Cosine' not in head_type.__name__:
         options['bias'] = bias is not None
     head = head_type(weight.size(1), weight.size(0), **options).double()
     state = dict(weight=weight) if bias is None else dict(weight=weight, bias=bias)
@@ -183,6 +183,13 @@ def test_tau_norm_lies_between_the_linear_and_the_cosine_head():
     equal(with_weight(TauNormHead, WEIGHT, tau=1.0)(FEATURES),
           lengths * with_weight(CosineHead, WEIGHT, scale=1)(FEATURES))
     assert not any(p.requires_grad for p in TauNormHead(3, 4).parameters())
+
+
+def test_tau_norm_adds_the_bias_as_it_is():
+    bias = torch.tensor([0.5, -0.25, 0.0, 2.0], dtype=torch.float64)
+    head = with_weight(TauNormHead, WEIGHT, bias, tau=0.5)
+    equal(head(FEATURES), with_weight(TauNormHead, WEIGHT, tau=0.5)(FEATURES) + bias)
+    assert list(head.state_dict()) == ['weight', 'bias'] and not head.bias.requires_grad
 
 
 def test_tau_norm_of_a_row_of_zeros_is_zero():
