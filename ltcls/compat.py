@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import torch
+from mmengine.device import utils as mmengine_device
 from mmengine.dist import is_main_process
 from mmengine.logging import HistoryBuffer
 from mmengine.model import convert_sync_batchnorm as mmengine_sync_batchnorm
@@ -158,10 +159,17 @@ def clip_without_waiting(self) -> None:
         self.clip_func(params, **self.clip_grad_kwargs)
 
 
+def leave_metal_alone() -> None:
+    """Compute on the CPU of an Apple machine: its GPU has no float64, in which classes are counted."""
+    if mmengine_device.DEVICE == 'mps':
+        mmengine_device.DEVICE = 'cpu'
+
+
 def _names(folder: str) -> list[str]:
     return os.listdir(folder or '.') if os.path.isdir(folder or '.') else []
 
 
+leave_metal_alone()
 apply_config_patches()
 allow_mmengine_checkpoints()
 CheckpointLoader.register_scheme(prefixes='', loader=load_from_disk, force=True)

@@ -8,6 +8,8 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from mmengine.device import get_device
+from mmengine.device import utils as mmengine_device
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner import runner as mmengine_runner
@@ -179,3 +181,13 @@ def test_timm_batch_norms_keep_their_activation_when_they_are_synchronised():
     torch.testing.assert_close(found(images), expected)
     plain = ltcls.compat.mmengine_runner.convert_sync_batchnorm(torch.nn.BatchNorm2d(3), 'torch')
     assert type(plain) is torch.nn.SyncBatchNorm
+
+
+# -- the device -----------------------------------------------------------------------------
+
+
+def test_the_gpu_of_an_apple_machine_is_left_alone(monkeypatch):
+    for found, used in (('mps', 'cpu'), ('cuda', 'cuda'), ('cpu', 'cpu')):
+        monkeypatch.setattr(mmengine_device, 'DEVICE', found)
+        ltcls.compat.leave_metal_alone()
+        assert get_device() == used

@@ -17,7 +17,8 @@ class FusedOptimizerHook(Hook):
     or `--on-nan skip` leaves that step out, the momentum holds whatever the memory held; where a
     weight gets its first gradient later than others, the step fails. A momentum of zero makes the
     same first step. A checkpoint also names the implementation that it was made with, which is
-    another on another device: the optimizer keeps its own.
+    another on another device: the optimizer keeps its own. Adam's, unless fused, counts its steps
+    on the host; the counts that a resumed run reads to its device would make every step wait.
 
     Raises:
         ValueError: at the start of training; a fused SGD with dampening, whose first step no value
@@ -28,12 +29,22 @@ class FusedOptimizerHook(Hook):
         if not isinstance(runner.optim_wrapper, OptimWrapper):      # a test has none
             return
         own = runner.optim_wrapper.optimizer.defaults
-        for group in checkpoint.get('optimizer', {}).get('param_groups', ()):
+        state = checkpoint.get('optimizer', {})
+        for group in state.get('param_groups', ()):
             group.update({key: own[key] for key in IMPLEMENTATION if key in group and key in own})
+        if not (own.get('fused') or own.get('capturable')):
+            steps_to_host(state)
 
     def before_train(self, runner) -> None:
         if isinstance(runner.optim_wrapper, OptimWrapper):
             start_momentum(runner.optim_wrapper.optimizer)
+
+
+def steps_to_host(state: dict) -> None:
+    """Have the counts of steps in the state of an optimizer lie on the host."""
+    for values in state.get('state', {}).values():
+        if isinstance(values.get('step'), torch.Tensor):
+            values['step'] = values['step'].cpu()
 
 
 def start_momentum(optimizer: torch.optim.Optimizer) -> None:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ltcls.registry import HOOKS
 
+from .fused_optimizer import steps_to_host
 from .meta_gradient import MetaGradient, VirtualStep, reduce_over_ranks
 from .sample_weights import SampleWeightHook
 
@@ -52,6 +53,7 @@ class MetaWeightNetHook(SampleWeightHook):
         self.net.to(model.class_counts.device)
         if self._loaded is not None:
             self.net.load_state_dict(self._loaded['net'])
+            steps_to_host(self._loaded['optimizer'])
             self.optimizer.load_state_dict(self._loaded['optimizer'])
         if get_world_size() > 1:
             for value in self.net.parameters():

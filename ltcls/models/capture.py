@@ -1,7 +1,9 @@
 """The backbone as one compiled program or as CUDA graphs."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+VARIANTS = 64       # of one forward: stages, training and testing, smaller last batches, SAM's passes
 
 
 def capture(backbone: nn.Module, compile: bool | str, cuda_graphs: bool) -> bool:
@@ -16,10 +18,12 @@ def capture(backbone: nn.Module, compile: bool | str, cuda_graphs: bool) -> bool
         cuda_graphs: replay the kernels of a pass as one CUDA graph, with or without `compile`.
 
     Raises:
-        ValueError: CUDA graphs without a GPU, or with a backend that has none.
+        ValueError: CUDA graphs without a GPU, or with a backend that has none; a torch that does
+            not notice when batch norm is held still.
     """
     if not compile and not cuda_graphs:
         return False
+    check_torch(torch.__version__)
     if cuda_graphs and not torch.cuda.is_available():
         raise ValueError('model.cuda_graphs=True needs a CUDA device, and this machine has none: '
                          'set it to False.')
@@ -32,9 +36,19 @@ def capture(backbone: nn.Module, compile: bool | str, cuda_graphs: bool) -> bool
         options = dict(mode='reduce-overhead')
     else:
         options = dict(backend='inductor' if compile is True else compile)
+    # Beyond its limit, 8, torch runs further variants uncompiled.
+    limits = torch._dynamo.config
+    limits.cache_size_limit = max(limits.cache_size_limit, VARIANTS)
     # `bool` and sizes of a batch are guarded one by one; symbolic sizes exclude CUDA graphs.
     backbone.compile(dynamic=False, **options)
     return True
+
+
+def check_torch(version: str) -> None:
+    """Refuse a torch below 2.5, whose programs go on moving batch norm that is held still."""
+    if tuple(map(int, version.split('.')[:2])) < (2, 5):
+        raise ValueError(f'model.compile and model.cuda_graphs need torch 2.5 or newer, this is '
+                         f'{version}: set both to False.')
 
 
 def own_gradients(backbone: nn.Module) -> None:
@@ -45,7 +59,11 @@ def own_gradients(backbone: nn.Module) -> None:
     """
     for parameter in backbone.parameters():
         if parameter.requires_grad:
-            parameter.register_hook(torch.clone)
+            parameter.register_hook(_own)
+
+
+def _own(grad: Tensor | None) -> Tensor | None:
+    return None if grad is None else grad.clone()       # None where the pass has not used a weight
 
 
 def check_capture(model: nn.Module, optim_wrapper) -> None:

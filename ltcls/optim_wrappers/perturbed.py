@@ -194,7 +194,9 @@ class PerturbedOptimWrapper(OptimWrapper):
         if ids != [id(p) for p in params]:
             sizes = [p.numel() for p in params]
             flat = params[0].detach().new_empty(sum(sizes))
-            views = [part.view_as(p) for part, p in zip(flat.split(sizes), params)]
+            # Laid out as the weights, which grouped operations need to be one kernel.
+            views = [part.as_strided(p.shape, torch.empty_like(p).stride())
+                     for part, p in zip(flat.split(sizes), params)]
             self._flat = [id(p) for p in params], flat, views
         draw(flat)
         return views

@@ -41,7 +41,7 @@ def test_all_forms_lead_to_the_same_weights(tool):
     options = tool.parse(['--batch-size', '8', '--depth', '8', '--size', '8'])
     torch.manual_seed(0)
     base = tool.classifier(options, channels_last=False)
-    batch, dev = (tool.images(options, torch.arange(8) % 10) for _ in range(2))
+    batch, dev = (tool.images(options, torch.arange(8) % 10, 'cpu') for _ in range(2))
     found = []
     for name in ('meta', 'once', 'apart', 'double'):
         model = copy.deepcopy(base)

@@ -17,6 +17,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ltcls.engine import stage
 from ltcls.engine.configs import config_names
 from ltcls.engine.prepare import Options, load_config
 from ltcls.engine.stage import build_runner, register_engine_hooks
@@ -111,7 +112,8 @@ class MetaRunner(Runner):
 
 def waits(monkeypatch, folder: Path, name: str, options: dict | None = None) -> int:
     """Iterations of a shipped config; how often the host waited for a copy to the device."""
-    monkeypatch.setattr(mmengine_runner, 'get_device', lambda: 'meta')
+    for module in (mmengine_runner, stage):
+        monkeypatch.setattr(module, 'get_device', lambda: 'meta')
     monkeypatch.setattr(torch, 'autocast', Autocast)
     monkeypatch.setattr('ltcls.engine.stage.Runner', MetaRunner)
     options = Options(dry_run=True, work_dir=folder, seed=0, cfg_options=options or {})

@@ -1,5 +1,6 @@
 """Fused optimizers: a first step that is left out, a late gradient, a change of device."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from ltcls.hooks import FusedOptimizerHook
+from ltcls.hooks import FusedOptimizerHook, MetaWeightNetHook
 
 
 def sgd(model, **options):
@@ -110,6 +111,33 @@ def test_a_run_goes_on_with_the_implementation_of_its_own_device(kind, before, a
     found = trained(begun(second), other, [infinite, good], scaler)
     plain = kind(third.parameters(), **options)
     torch.testing.assert_close(found, trained(plain, third, [good, good]), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize('fused', [None, True])
+def test_counts_of_steps_lie_on_the_host_unless_adam_is_fused(fused):
+    model = model_of()
+    optimizer = torch.optim.AdamW(model.parameters(), fused=fused)
+    trained(optimizer, model, [good])
+    content = dict(optimizer=optimizer.state_dict())
+    for values in content['optimizer']['state'].values():
+        values['step'] = values['step'].to('meta')      # a device; nothing can be copied from it
+    runner = SimpleNamespace(optim_wrapper=OptimWrapper(optimizer))
+    with nullcontext() if fused else pytest.raises(NotImplementedError, match='copy out of meta'):
+        FusedOptimizerHook().after_load_checkpoint(runner, content)
+
+
+def test_a_resumed_meta_weight_net_counts_its_steps_on_the_host():
+    hook, model = MetaWeightNetHook(), SimpleNamespace(class_counts=torch.ones(2))
+    for parameter in hook.net.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    hook.optimizer.step()
+    checkpoint = {}
+    hook.before_save_checkpoint(None, checkpoint)
+    for values in checkpoint['meta_weight_net']['optimizer']['state'].values():
+        values['step'] = values['step'].to('meta')
+    hook.after_load_checkpoint(None, checkpoint)
+    with pytest.raises(NotImplementedError, match='copy out of meta'):
+        hook.prepare(model, None)
 
 
 def test_a_checkpoint_for_a_test_is_left_as_it_is():

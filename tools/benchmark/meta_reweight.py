@@ -88,15 +88,17 @@ def classifier(options, channels_last: bool) -> nn.Module:
     return model.train()
 
 
-def images(options, labels: Tensor) -> dict:
+def images(options, labels: Tensor, device) -> dict:
     size = (len(labels), 3, options.size, options.size)
-    return dict(inputs=torch.randint(0, 256, size, dtype=torch.uint8), labels=labels)
+    return dict(inputs=torch.randint(0, 256, size, dtype=torch.uint8, device=device),
+                labels=labels.to(device))
 
 
 def stepper(model: nn.Module, hook, batch: dict, dev: dict, iterations: int):
     """A function that makes `iterations` steps with the hook, or plain ones without."""
-    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9,
-                                           weight_decay=5e-4, nesterov=True))
+    wrapper = OptimWrapper(torch.optim.SGD(
+        model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4, nesterov=True,
+        fused=next(model.parameters()).is_cuda or None))
     runner = SimpleNamespace(model=model, optim_wrapper=wrapper, epoch=0, iter=0)
     if hook:
         hook.prepare(model, wrapper.optimizer)
@@ -137,8 +139,9 @@ def problem(options, device, channels_last: bool) -> tuple[nn.Module, dict, dict
     """A network in one memory format, a long-tailed batch and a balanced one."""
     base = classifier(options, channels_last).to(device)
     shares = torch.tensor(exponential_counts(500, options.classes, 100), dtype=torch.float64)
-    batch = images(options, torch.multinomial(shares, options.batch_size, replacement=True))
-    return base, batch, images(options, torch.arange(options.batch_size) % options.classes)
+    drawn = torch.multinomial(shares, options.batch_size, replacement=True)
+    balanced = torch.arange(options.batch_size) % options.classes
+    return base, images(options, drawn, device), images(options, balanced, device)
 
 
 def steppers(options, base: nn.Module, batch: dict, dev: dict) -> dict:

@@ -90,8 +90,10 @@ def classifier(backbone: dict, classes: int, head: str | type = 'LinearHead') ->
 
 
 def sgd(model: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-3,
-                           momentum=0.9, weight_decay=2e-4)
+    """As a run has it: fused on a GPU."""
+    params = [p for p in model.parameters() if p.requires_grad]
+    return torch.optim.SGD(params, lr=1e-3, momentum=0.9, weight_decay=2e-4,
+                           fused=params[0].is_cuda or None)
 
 
 def labels_of(classes: int, size: int) -> torch.Tensor:
@@ -110,8 +112,8 @@ def network_steps(options, device) -> dict:
         backbone, size = dict(type='CIFARResNet', depth=options.depth), 32
     base = classifier(backbone, options.classes).to(device)
     batch = dict(inputs=torch.randint(0, 256, (options.batch_size, 3, size, size),
-                                      dtype=torch.uint8),
-                 labels=labels_of(options.classes, options.batch_size))
+                                      dtype=torch.uint8, device=device),
+                 labels=labels_of(options.classes, options.batch_size).to(device))
     wrappers = dict(plain=(OptimWrapper, {}), GNM=(GNM, {}), GNM_loop=(LoopGNM, {}), SAM=(SAM, {}),
                     SAM_loop=(LoopSAM, {}), ImbSAM=(ImbSAM, dict(threshold=20)),
                     CCSAM=(CCSAM, {}), CCSAM_loop=(CCSAM, {}))

@@ -29,7 +29,7 @@ def interleaved(functions: dict[str, Callable[[], None]], rounds: int) -> dict[s
     """
     names = list(functions)
     for name in names:
-        functions[name]()
+        timed(functions[name])
     times = {name: [] for name in names}
     for number in range(rounds):
         turn = number % len(names)
