@@ -27,6 +27,35 @@ def config_root() -> Path:
         f'No configs beside {package}: install ltcls with pip, or use a whole checkout.')
 
 
+def package_configs(package: str) -> Path:
+    """The folder `configs` inside an importable package; `config_root()` for ltcls itself.
+
+    Raises:
+        FileNotFoundError: no such package, or none with that folder.
+    """
+    if package == 'ltcls':
+        return config_root()
+    found = is_installed(package) and Path(get_installed_path(package)) / 'configs'
+    if not found or not found.is_dir():
+        raise FileNotFoundError(f"There is no package '{package}' with a folder configs here: "
+                                'install it, or correct the name.')
+    return found
+
+
+def packaged_config(name: str) -> Path:
+    """The file for `package::folder/config.py`, with or without a leading `configs/`.
+
+    Raises:
+        FileNotFoundError: no such package, or no such config in it.
+    """
+    package, _, path = name.partition('::')
+    root = package_configs(package)
+    inside = root / path.replace('\\', '/').removeprefix('configs/')
+    if '..' in inside.parts or not inside.is_file():
+        raise FileNotFoundError(f"There is no config '{name}' ({inside}).")
+    return inside
+
+
 def apply_config_patches() -> list[str]:
     """Mend what is broken here and return the names of what was mended."""
     done = []
@@ -97,17 +126,17 @@ def _remembering(stock):
 
 def _own_configs_first(stock):
     def _get_cfg_path(cfg_path: str, filename: str):
-        """Path and scope of a base config. `ltcls::x/y.py` is x/y.py in the folder of our configs.
+        """Path and scope of a base config. `ltcls::x/y.py` is x/y.py in the folder of our configs,
+        and so for any package with a folder `configs`.
 
         mmengine would look through metafiles, and would mark every dict with a scope that our
         default_scope states already.
         """
-        package, separator, name = cfg_path.partition('::')
-        if not separator or package != 'ltcls':
+        if '::' not in cfg_path:
             return stock(cfg_path, filename)
-        path = config_root() / name
-        if not path.is_file():
-            raise FileNotFoundError(f"{filename}: there is no config '{cfg_path}' ({path}).")
-        return str(path), None
+        try:
+            return str(packaged_config(cfg_path)), None
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f'{filename}: {error}') from None
     _get_cfg_path.knows_ltcls = True
     return _get_cfg_path

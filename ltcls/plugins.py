@@ -17,10 +17,12 @@ Environment:
 """
 
 import functools
+import io
 import logging
 import os
 import re
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module, metadata
 
@@ -32,6 +34,7 @@ from ltcls import registry as ltcls_registry
 
 GROUP = 'ltcls.plugins'
 OWN = ('ltcls', 'mmengine')
+SHOWN = 2000     # characters of what a plugin prints while it is loaded
 API = 1     # raised when a plugin written for the version before would no longer work
 
 
@@ -185,12 +188,13 @@ def _load_plugins() -> None:
 def _load(plugin: Plugin, point) -> None:
     """Run one plugin; if it fails, put the registries and `sys.modules` back as they were."""
     tables = {r: (dict(r._module_dict), dict(r._children)) for r in _all_registries()}
-    modules = set(sys.modules)
+    modules, output = set(sys.modules), _Output(plugin.name)
     try:
-        module = import_module(plugin.module)
-        _check_api(plugin, module)
-        if point.attr:
-            point.load()()
+        with redirect_stdout(output), redirect_stderr(output):
+            module = import_module(plugin.module)
+            _check_api(plugin, module)
+            if point.attr:
+                point.load()()
         plugin.components = _added_names(tables)
     except (Exception, SystemExit) as error:
         _undo(plugin, tables, modules)
@@ -205,6 +209,25 @@ def _load(plugin: Plugin, point) -> None:
     else:
         plugin.status = 'loaded'
         _check_requirement(plugin, point)
+
+
+class _Output(io.TextIOBase):
+    """Passes the first `SHOWN` characters on to stderr: what follows may be endless, and what ltcls
+    itself prints may be read by a program."""
+
+    def __init__(self, name: str):
+        self.name, self.left, self.stderr = name, SHOWN, sys.stderr
+
+    def write(self, text: str) -> int:
+        if self.left > 0:
+            self.stderr.write(text[:self.left])
+            if len(text) > self.left:
+                self.stderr.write(f'... (more output of plugin {self.name} is not shown)\n')
+            self.left -= len(text)
+        return len(text)
+
+    def flush(self) -> None:
+        self.stderr.flush()
 
 
 def _undo(plugin: Plugin, tables: dict, modules: set[str]) -> None:

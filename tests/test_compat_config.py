@@ -12,6 +12,8 @@ from mmengine.config import config as mm_config
 from mmengine.config import utils as mm_utils
 
 from ltcls import compat_config
+from ltcls.engine.configs import find_config
+from ltcls.engine.recipe import earlier_config
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 IN_A_VENV = sys.prefix != sys.base_prefix
@@ -109,7 +111,7 @@ def test_one_of_several_bases_may_be_ours(tmp_path):
 
 def test_a_base_of_ours_that_does_not_exist_is_named_with_the_file_that_asks(tmp_path):
     child = write(tmp_path, 'child.py', "_base_ = 'ltcls::ce/no_such.py'\n")
-    with pytest.raises(FileNotFoundError, match="child.py: there is no config 'ltcls::ce/no_such"):
+    with pytest.raises(FileNotFoundError, match="child.py: There is no config 'ltcls::ce/no_such"):
         Config.fromfile(child)
 
 
@@ -134,3 +136,43 @@ def test_the_text_of_a_config_is_formatted_once():
     assert config.pretty_text == "model = dict(head=dict(scale=30), type='Classifier')\n"
     config.model.head.scale = 16
     assert 'scale=16' in config.pretty_text
+
+
+# -- configs of other packages --------------------------------------------------------------
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    folder = tmp_path / 'lt_shipping' / 'configs' / 'poly'
+    folder.mkdir(parents=True)
+    (tmp_path / 'lt_shipping' / '__init__.py').write_text('')
+    write(folder, 'poly_resnet20_digits.py', "_base_ = 'ltcls::ce/ce_resnet20_digits.py'\n"
+                                             "model = dict(loss=dict(type='FocalLoss'))\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    return folder
+
+
+@pytest.mark.parametrize('name', ['poly/poly_resnet20_digits.py',
+                                  'configs/poly/poly_resnet20_digits.py'])
+def test_a_config_of_a_package_is_found_and_inherited(package, tmp_path, name):
+    assert find_config(f'lt_shipping::{name}') == package / 'poly_resnet20_digits.py'
+    child = write(tmp_path, 'child.py', f"_base_ = 'lt_shipping::{name}'\n")
+    assert Config.fromfile(child).model.loss.type == 'FocalLoss'
+
+
+@pytest.mark.parametrize(('name', 'said'), [
+    ('lt_shipping::poly/no_such.py', "There is no config 'lt_shipping::poly/no_such.py'"),
+    ('lt_shipping::../__init__.py', 'There is no config'),
+    ('lt_absent::poly/mine.py', "There is no package 'lt_absent' with a folder configs"),
+    ('numpy::poly/mine.py', "There is no package 'numpy' with a folder configs")])
+def test_an_absent_config_of_a_package_is_named(package, tmp_path, name, said):
+    with pytest.raises(FileNotFoundError, match=said):
+        find_config(name)
+    child = write(tmp_path, 'child.py', f"_base_ = '{name}'\n")
+    with pytest.raises(FileNotFoundError, match=f'child.py: {said}'):
+        Config.fromfile(child)
+
+
+def test_a_stage_may_start_from_a_config_of_a_package(package):
+    cfg = Config(dict(init_from=dict(config='lt_shipping::poly/poly_resnet20_digits.py')))
+    assert earlier_config(Path('mine.py'), cfg) == package / 'poly_resnet20_digits.py'

@@ -60,6 +60,12 @@ from ltcls.registry import LOSSES
 class OldLoss:
     pass
 '''
+LOUD = '''
+import sys
+print('loud: hello')
+sys.stderr.write('x' * 10 ** 6)
+print('loud: unheard')
+''' + GOOD
 REPORT = '''
 import json, sys
 from ltcls import plugins
@@ -170,6 +176,14 @@ def test_a_failed_look_up_mentions_the_failed_plugins(seen):
     assert 'broken (lt-broken 1.0)' in seen['hint']
     assert 'Did you mean GoodLoss?' in seen['suggestion']
     assert seen['suggestion'].endswith(seen['hint'])
+
+
+def test_what_a_plugin_prints_stays_out_of_the_output_and_ends(tmp_path):
+    write_plugin(tmp_path, 'loud', LOUD, function='register')
+    done = run('import ltcls.plugins as p; print(p.plugin_states()[0].status)', tmp_path)
+    assert done.stdout == 'loaded\n'
+    assert done.stderr.startswith('loud: hello\nxxx') and len(done.stderr) < 2200
+    assert done.stderr.endswith('... (more output of plugin loud is not shown)\n')
 
 
 def test_the_listing_names_the_package_of_every_component(seen):

@@ -1,5 +1,6 @@
-_base_ = '../tau_norm/tau-norm_resnet32_cifar100.py'
+_base_ = '../ce/ce_resnet32_cifar100.py'
 
 # Li et al., CVPR 2022, Table 5: rows of the cosine classifier, not normalised in full.
-init_from = dict(config='gcl_resnet32_cifar100')
-model = dict(head=dict(tau=0.7))
+init_from = dict(config='gcl_resnet32_cifar100', parts=['backbone', 'head'])
+model = dict(frozen=['backbone'], head=dict(type='TauNormHead', tau=0.7))
+train_cfg = dict(max_epochs=0)

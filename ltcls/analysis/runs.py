@@ -2,16 +2,20 @@
 
 import copy
 import json
+import os
 from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
 import numpy as np
 import torch
+from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ltcls.compat import load_from_disk
 from ltcls.datasets import collate_batch
+from ltcls.engine.check import check_names
 from ltcls.engine.checkpoint import latest_checkpoint
 from ltcls.engine.dry_run import unloaded
 from ltcls.evaluation.record import read_log, read_record
@@ -96,8 +100,10 @@ def load_model(run: Run, device: str | torch.device = 'cpu') -> Classifier:
 
     Raises:
         FileNotFoundError: no checkpoint in the folder.
-        ValueError: a checkpoint of another model than the config describes.
+        ValueError: a checkpoint of another model than the config describes; a name in the config
+            that is not registered here.
     """
+    _import_own(run)
     path = latest_checkpoint(run.folder)
     if path is None:
         raise FileNotFoundError(f'There is no checkpoint in {run.folder}: an analysis of weights '
@@ -127,6 +133,7 @@ def build_dataset(run: Run, split: str, data_root: str | None = None) -> Dataset
     """
     if split not in ('train', 'test'):
         raise ValueError(f"split='{split}' must be 'train' or 'test'.")
+    _import_own(run)
     node = copy.deepcopy(run.config[f'{split}_dataloader']['dataset'])
     test = run.config['test_dataloader']['dataset']
     # An open set leaves its images to the known data set.
@@ -138,8 +145,28 @@ def build_dataset(run: Run, split: str, data_root: str | None = None) -> Dataset
     return DATASETS.build(node)
 
 
+def _import_own(run: Run) -> None:
+    """Import what the run's config imports, and see that each name in it is known here.
+
+    Raises:
+        ValueError: a module that cannot be imported, a name that is not registered.
+    """
+    imports = run.config.get('custom_imports')
+    try:
+        if imports:
+            import_modules_from_strings(**imports)
+    except ImportError as error:
+        raise ValueError(f'{run.folder}: custom_imports names a module that cannot be imported '
+                         f'from here: {error}. Add its folder to PYTHONPATH.') from error
+    check_names(Config(run.config))
+
+
 def draw_images(dataset: Dataset, per_class: int | None, seed: int = 0) -> Images:
-    """Up to `per_class` images of every class, the same ones for the same seed; None takes all."""
+    """Up to `per_class` images of every class, the same ones for the same seed; None takes all.
+
+    Raises:
+        ValueError: more images than half of the machine's memory holds.
+    """
     labels = np.asarray(dataset.labels)
     generator = np.random.RandomState(seed)
     chosen = []
@@ -149,8 +176,29 @@ def draw_images(dataset: Dataset, per_class: int | None, seed: int = 0) -> Image
             members = np.sort(generator.permutation(members)[:per_class])
         chosen.append(members)
     indices = np.concatenate(chosen)
-    inputs = torch.cat([batch['inputs'].cpu() for batch in fetch(dataset, indices)])
+    inputs, start = None, 0
+    for batch in fetch(dataset, indices):
+        images = batch['inputs'].cpu()
+        if inputs is None:
+            check_memory(len(indices), images[0].nbytes, len(chosen))
+            inputs = images.new_empty(len(indices), *images.shape[1:])
+        inputs[start:start + len(images)] = images
+        start += len(images)
     return Images(inputs, torch.from_numpy(labels[indices].astype(np.int64)), indices)
+
+
+def check_memory(images: int, size: int, classes: int, memory: int | None = None) -> None:
+    """Refuse more images of `size` bytes than half of the memory holds (None: this machine's)."""
+    if memory is None:
+        try:
+            memory = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+        except (AttributeError, OSError, ValueError):      # not on Windows
+            return
+    if 2 * images * size > memory:
+        fitting = max(memory // (2 * size * classes), 1)
+        raise ValueError(f'{images:,} images take {images * size / 1e9:.1f} GB, more than half of '
+                         f"this machine's memory: choose fewer, such as --images-per-class "
+                         f'{fitting}.')
 
 
 def fetch(dataset: Dataset, indices: Sequence[int], batch_size: int = 250) -> Iterator[dict]:

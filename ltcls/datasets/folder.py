@@ -175,7 +175,7 @@ class FolderLT(ImageFileDataset):
             if label not in codes:
                 raise DataError(f"{self.csv}, line {line}: label '{label}' is not among the "
                                 f'{len(self.classes)} classes of the training lines, or of '
-                                'classes=. Correct it, or add it there.')
+                                'classes=. Correct or remove it, or add training images of it.')
             if path in lines:
                 raise DataError(f'{self.csv}, line {line}: {path} was already listed in line '
                                 f'{lines[path]}. Remove one of them.')

@@ -93,6 +93,7 @@ class INaturalist(ListedImages):
         self.title = f'iNaturalist {year}'
         self.num_classes, self.groups = known['num_classes'], known['groups']
         self.expected = known['expected']
+        self.small: list[int] = []      # classes whose images are in 'train' and in 'dev'
         self.sources = (f"{known['archives']} are linked from "
                         f'https://github.com/visipedia/inat_comp/tree/master/{year}.')
         super().__init__(root=root, split=split, **arguments)
@@ -117,8 +118,17 @@ class INaturalist(ListedImages):
             names[label] = '/'.join(os.fsdecode(path).split('/')[1:-1])
         return names
 
+    @property
+    def pool(self) -> tuple | None:
+        return type(self).__name__, self.root, self.year, self.part
+
+    @property
+    def members(self) -> np.ndarray:
+        return self.positions[~np.isin(self.labels, self.small if self.split == 'dev' else [])]
+
     def hold_out(self, groups: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-        small = [label for label, group in enumerate(groups) if len(group) <= self.held_out]
+        self.small = small = [label for label, group in enumerate(groups)
+                              if len(group) <= self.held_out]
         large = [group for group in groups if len(group) > self.held_out]
         held, rest = hold_out(large, self.held_out, self.selection_seed)
         if small:

@@ -144,6 +144,17 @@ def check_config(cfg: Config) -> None:
         _check_component(key, node, table)
 
 
+def check_names(cfg: Config) -> None:
+    """Whether each class of the model and of the data sets is registered.
+
+    Raises:
+        ValueError: the config key, the nearest names, and the plugins that failed to load.
+    """
+    for key, node, table in _components(cfg):
+        if node and key.startswith(('model', 'data_preprocessor', *LOADERS)):
+            _registered(key, node['type'], table)
+
+
 def _check_init_from(node) -> None:
     if node is None:
         return
@@ -262,14 +273,7 @@ def _check_component(key: str, node, table) -> None:
         raise ValueError(f"Config key '{key}' must be a dict with the 'type' of the component, "
                          f'it is {node!r}.')
     name = node['type']
-    try:
-        found = table.get(name)
-    except Exception:         # a dot in the name makes mmengine import what stands before it
-        found = None
-    if found is None:
-        message = (table.suggest(name) if isinstance(table, registry.Registry)
-                   else _suggest(name, table))
-        raise ValueError(f'{key}: {message}')
+    found = _registered(key, name, table)
     accepted, others = arguments_of(found)
     absent = [argument for argument, parameter in accepted.items() if argument not in node
               and parameter.default is parameter.empty and argument not in SUPPLIED]
@@ -283,6 +287,19 @@ def _check_component(key: str, node, table) -> None:
             _check_argument(key, name, argument, accepted, others)
             if argument in accepted:
                 check_value(f'{key}.{argument}', value, accepted[argument].annotation)
+
+
+def _registered(key: str, name: str, table):
+    """What is registered by this name; ValueError with the nearest names if nothing is."""
+    try:
+        found = table.get(name)
+    except Exception:         # a dot in the name makes mmengine import what stands before it
+        found = None
+    if found is None:
+        message = (table.suggest(name) if isinstance(table, registry.Registry)
+                   else _suggest(name, table))
+        raise ValueError(f'{key}: {message}')
+    return found
 
 
 def _check_least(key: str, node: dict, **least: int) -> None:

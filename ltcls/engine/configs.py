@@ -3,7 +3,7 @@
 import difflib
 from pathlib import Path
 
-from ltcls.compat_config import config_root
+from ltcls.compat_config import config_root, packaged_config
 
 __all__ = ['config_names', 'config_root', 'find_config']
 
@@ -18,7 +18,7 @@ def find_config(name_or_path: str | Path) -> Path:
     """The config file for a path, a name such as 'gcl-crt_resnet32_cifar10', or 'ltcls::gcl/x.py'.
 
     A file that exists wins. A path below configs/ is found from any folder and in an installed
-    package, with or without the leading `configs/`.
+    package, with or without the leading `configs/`; 'my_package::x/y.py' is one of another package.
 
     Raises:
         FileNotFoundError: neither a file nor the name of a shipped config; names the nearest ones.
@@ -26,6 +26,8 @@ def find_config(name_or_path: str | Path) -> Path:
     text = str(name_or_path)
     if Path(text).is_file():
         return Path(text)
+    if '::' in text and not text.startswith('ltcls::'):
+        return packaged_config(text)
     shipped = text.removeprefix('ltcls::').replace('\\', '/')
     inside = config_root() / shipped.removeprefix('configs/')
     if not Path(text).is_absolute() and '..' not in inside.parts and inside.is_file():

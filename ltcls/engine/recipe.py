@@ -102,12 +102,12 @@ def _check_best(earlier: Config, cfg: Config) -> None:
 
 
 def earlier_config(path: Path, cfg: Config) -> Path:
-    """The config file that `init_from.config` names: beside this one, or a shipped one by name."""
+    """The config file that `init_from.config` names: beside this one, or as `find_config` finds it."""
     name = str(cfg.init_from.config)
     for beside in (path.parent / name, path.parent / f'{name}.py'):
         if beside.is_file():
             return beside
-    return find_config(Path(name).stem if '/' in name else name)
+    return find_config(Path(name).stem if '/' in name and '::' not in name else name)
 
 
 def _check_folder(cfg: Config, resume: bool | str) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ltcls.datasets import DataError, INaturalist, inaturalist
 from ltcls.datasets.listed import Expected
+from ltcls.datasets.overlap import check_apart
 from ltcls.datasets.paths import read_list
 
 FOLDERS = ('Plantae/0', 'Aves/1', 'Insecta/2', 'Plantae/3')
@@ -93,6 +94,18 @@ def test_a_class_without_images_to_spare_shares_them_with_the_development_set(ro
     assert dev.class_counts == [2, 2, 2, 1]
     shared = set(train.identities()) & set(dev.identities())
     assert {int(name.split('/')[2]) for name in shared} == {2, 3} and len(shared) == 3
+
+
+def test_other_images_than_those_of_small_classes_are_not_shared(root):
+    with pytest.warns(UserWarning, match='no more than'):
+        train, dev, fewer = (INaturalist(root=str(root), split=split, held_out=held_out)
+                             for split, held_out in (('train', 2), ('dev', 2), ('dev', 1)))
+    check_apart(train, dev, 'val')
+    check_apart(train, INaturalist(root=str(root), split='test'), 'test')
+    with pytest.raises(DataError, match='^4 of the 4 images of val_dataloader.dataset are also in'):
+        check_apart(INaturalist(root=str(root)), dev, 'val')
+    with pytest.raises(DataError, match='are also in train_dataloader.dataset'):
+        check_apart(train, fewer, 'val')
 
 
 def test_without_annotations_the_message_says_what_to_fetch(root):
