@@ -19,6 +19,9 @@ that a paper gives as errors are converted.
 | not run | no run yet; without a config in the table, its config is still to be written |
 | cannot run here | data or weights were not at hand |
 
+The public code of GCL, LDAM-DRW, MiSLAS and Bag of Tricks tests after each epoch and reports the
+best one; ours is the last, and the best of every tenth stands in the notes.
+
 *Ours* is the mean over seeds ± their standard deviation, with the number of seeds in brackets.
 *Gap* is ours minus published. *Cost* is the training time of one seed in minutes with all its
 stages, on a machine that other runs may have shared. *Source* is one table that prints the number,
