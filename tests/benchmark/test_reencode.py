@@ -1,5 +1,6 @@
 """The copy of a tree of JPEG images at a lower quality."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -35,6 +36,16 @@ def test_the_copy_has_the_same_files_and_is_coarser(tree, tmp_path, capsys):
                   for folder in (tree, copy)]
         assert np.abs(pixels[0] - pixels[1]).mean() > 0
     assert said[1] > said[0] > 0
+
+
+def test_encodings_of_photographs_are_measured_one_after_the_other(capsys):
+    def measured(first):
+        assert main(['--first', str(first), '--quality', '50']) == 0
+        said = capsys.readouterr().out
+        return [float(text) for text in re.findall(r'by ([0-9.]+)', said)]
+    once, twice = measured(75)
+    assert 7 < once < 11 and 7 < twice < 11
+    assert measured(20)[0] > 1.3 * once
 
 
 def test_what_cannot_be_copied_is_told(tree, tmp_path, capsys):
