@@ -201,7 +201,14 @@ def test_groups_at_the_borders():
     assert shot_groups(counts) == dict(many=[0], medium=[1, 2], few=[3])
     assert shot_groups(counts, 'oltr') == dict(many=[0, 1], medium=[], few=[2, 3])
     assert shot_groups(counts, (50, 20)) == dict(many=[0, 1], medium=[2], few=[3])
+    counts = [100, 99, 21, 20]
+    assert shot_groups(counts, 'ccsam') == shot_groups(counts, 'oltr')
+
+
+def test_thirds_are_of_the_classes_by_size_and_equal_ones_stay_in_order():
     assert shot_groups([5, 9, 1], 'thirds') == dict(many=[1], medium=[0], few=[2])
+    assert shot_groups([9, 9, 1, 1, 1], 'thirds') == dict(many=[0, 1], medium=[2], few=[3, 4])
+    assert shot_groups([5] * 7, 'thirds') == dict(many=[0, 1], medium=[2, 3, 4], few=[5, 6])
 
 
 def test_an_unknown_rule_is_named():

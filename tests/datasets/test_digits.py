@@ -14,6 +14,18 @@ def test_training_pool_and_test_set_make_up_all_digits():
     assert sorted([*train.positions, *test.positions]) == list(range(1797))
 
 
+def test_the_test_digits_are_these():
+    assert DigitsLT(split='test').positions[:5].tolist() == [3, 7, 13, 16, 19]
+
+
+@pytest.mark.parametrize('selection', ['ldam', 'mwn'])
+def test_the_selection_seed_chooses_the_images(selection):
+    one, other = (DigitsLT(imbalance=10, selection=selection, selection_seed=seed)
+                  for seed in (0, 1))
+    assert one.class_counts == other.class_counts
+    assert set(one.positions) != set(other.positions)
+
+
 def test_pixels_are_those_of_scikit_learn_on_a_scale_to_255():
     source = load_digits()
     data = DigitsLT(split='train', imbalance=10)

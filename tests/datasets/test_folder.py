@@ -291,6 +291,12 @@ def test_wrong_csvs_are_one_line(pictures):
           classes=['a', 'b'])
 
 
+def test_files_that_are_only_looked_for_are_found_absent(pictures):
+    path = listing(pictures, 'a/0.png,x,train', 'a/9.png,x,train')
+    one_line(csv=path, verify='exists', pipeline=RESIZE,
+             match=r'1 image of 2 .*a/9.png \(no such file\)')
+
+
 def test_a_csv_in_another_encoding_is_one_line(pictures):
     path = listing(pictures, 'a/0.png,é,train', encoding='latin-1')
     one_line(csv=path, match='is not UTF-8 text')

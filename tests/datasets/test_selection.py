@@ -190,9 +190,10 @@ def test_holding_out_a_whole_class_is_an_error():
         hold_out([np.arange(5), np.arange(5, 7)], 2)
 
 
-def test_another_seed_gives_other_images_in_equal_numbers():
+@pytest.mark.parametrize('select', [select_ldam, select_mwn])
+def test_another_seed_gives_other_images_in_equal_numbers(select):
     groups = equal_groups(3, 50)
-    first, second = select_ldam(groups, [50, 10, 5]), select_ldam(groups, [50, 10, 5], seed=1)
+    first, second = select(groups, [50, 10, 5]), select(groups, [50, 10, 5], seed=1)
     assert set(first) != set(second)
     assert np.bincount(first % 3).tolist() == np.bincount(second % 3).tolist()
 

@@ -94,6 +94,13 @@ def test_a_part_may_be_a_path_inside_a_module(source, tmp_path):
     assert set(torch.load(target)['state_dict']) == {'backbone.1.weight', 'backbone.1.bias'}
 
 
+def test_a_part_does_not_take_its_namesakes(tmp_path):
+    state = {f'backbone.blocks.{number}.weight': torch.ones(1) for number in (1, 10)}
+    torch.save(dict(state_dict=state), tmp_path / 'epoch_1.pth')
+    write_init(tmp_path / 'epoch_1.pth', tmp_path / 'init.pth', ['backbone.blocks.1'])
+    assert set(torch.load(tmp_path / 'init.pth')['state_dict']) == {'backbone.blocks.1.weight'}
+
+
 def test_the_line_says_what_was_left_and_what_is_new(source, tmp_path):
     path, _ = source
     line = taken(path, ['backbone', 'head'], Model(scales=True, bias=False), tmp_path)

@@ -133,6 +133,16 @@ def test_the_best_checkpoint_goes_when_its_successor_is_written(write, tmp_path)
     assert kept.name == f"best_accuracy_epoch_{first['epoch']}.pth"
 
 
+def test_the_old_best_checkpoint_stays_until_the_new_one_is_written(write, tmp_path):
+    run = tmp_path / 'run'
+    run.mkdir()
+    for epoch in (2, 3):
+        (run / f'best_accuracy_epoch_{epoch}.pth.tmp').symlink_to('/dev/full')
+    best = 'default_hooks.checkpoint.save_best="accuracy"'
+    assert train(write(), run, '--cfg-options', best) == 2
+    assert [path.name for path in run.glob('best_*.pth')] == ['best_accuracy_epoch_1.pth']
+
+
 @pytest.mark.parametrize('break_it', [truncate, lambda path: path.write_bytes(b'')])
 def test_the_checkpoint_before_a_damaged_one_is_used_and_that_is_said(
         write, undisturbed, tmp_path, capsys, break_it):

@@ -40,6 +40,11 @@ def test_options_of_the_command_line_reach_the_config(tmp_path):
         assert loader.collate_fn.type == 'ltcls.collate_batch' and loader.num_workers == 0
 
 
+def test_seed_zero_of_the_command_line_replaces_the_configs(tmp_path):
+    path = write(tmp_path, 'randomness = dict(seed=5)')
+    assert load_config(path, Options(seed=0)).randomness.seed == 0
+
+
 def test_the_folder_of_a_run_is_the_options_then_the_configs_then_the_name(tmp_path):
     assert load().work_dir == f'work_dirs/{NAME}'
     path = write(tmp_path, "work_dir = 'elsewhere'")
@@ -73,6 +78,12 @@ def test_settings_of_workers_go_where_there_are_none(tmp_path):
 def test_schedulers_that_would_begin_after_the_end_are_left_out(epochs, left):
     cfg = load('ce_resnet20_digits', train_cfg__max_epochs=epochs)
     assert [s.type for s in active_schedulers(cfg)] == left
+
+
+def test_schedulers_that_count_iterations_are_kept():
+    late = dict(type='LinearLR', begin=500, end=900, by_epoch=False)
+    cfg = Config(dict(param_scheduler=[late], train_cfg=dict(max_epochs=200)))
+    assert active_schedulers(cfg) == [late]
 
 
 # -- what is refused ------------------------------------------------------------------------

@@ -112,6 +112,16 @@ def test_a_threshold_of_zero_rejects_nothing_and_of_one_nearly_everything():
     assert everything['f']['textbook']['f'] == 0
 
 
+def test_bins_and_rule_reach_the_scores_of_both_kinds():
+    made = OpenSetAccuracy(rule=(40, 10), bins=7)
+    made.dataset_meta = dict(classes=list('abc'), train_class_counts=[500, 50, 15])
+    made.process(None, [dict(scores=torch.eye(4)[:, :3].clamp(min=0.01),
+                             labels=torch.tensor([0, 1, 2, -1]))])
+    assert not {'few', 'open_few'} & set(made.evaluate(4))
+    calibration = made.record['calibration']
+    assert calibration['bins'] == len(calibration['overall']['bins']) == 7
+
+
 def test_without_an_unknown_image_the_metric_says_so():
     made = OpenSetAccuracy()
     made.dataset_meta = META

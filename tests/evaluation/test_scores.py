@@ -53,6 +53,12 @@ def test_the_two_rarest_classes_come_rarest_first():
     assert rarest == dict(classes=[3, 2], names=['dog', 'cat'], accuracies=[50, 100], accuracy=75)
 
 
+def test_of_equally_rare_classes_the_later_ones_are_the_rarest():
+    labels = torch.arange(4)
+    scores = measured(labels, labels, torch.full((4,), 0.5), class_counts=[9, 5, 5, 5])
+    assert scores['rarest']['classes'] == [3, 2]
+
+
 def test_an_empty_group_is_absent_and_never_zero():
     scores = measured(class_counts=[500, 400, 300, 5])
     assert list(scores['groups']) == ['many', 'few']

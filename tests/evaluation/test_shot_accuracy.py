@@ -138,6 +138,15 @@ def test_top5_of_five_classes_says_nothing_and_is_absent():
     assert made.evaluate(50)['top2'] == approx(100 * top_k_accuracy_score(labels, scores, k=2))
 
 
+def test_bins_and_rule_reach_the_scores():
+    made = metric(dict(classes=list('abc'), train_class_counts=[500, 50, 15]), rule=(40, 10),
+                  bins=7)
+    feed(made, torch.eye(3).clamp(min=0.01), torch.arange(3))
+    assert 'few' not in made.evaluate(3)
+    calibration = made.record['calibration']
+    assert calibration['bins'] == len(calibration['overall']['bins']) == 7
+
+
 def test_constant_scores_are_right_for_one_class_and_never_below_top1():
     labels = torch.arange(10).repeat(3)
     made = metric()

@@ -8,14 +8,16 @@ from ltcls.evaluation.table import (class_table, comparison_table, experiments, 
 COUNTS = [500, 50, 5]
 
 
-def record(name='ce_resnet32_cifar10', seed=0, right=(4, 3, 2), counts=COUNTS, **fields):
+def record(name='ce_resnet32_cifar10', seed=0, right=(4, 3, 2), counts=COUNTS, rule='counts',
+           **fields):
     """Five test images a class, `right` of them right; the others are taken for class 0 or 1."""
     num_classes = len(counts)
     labels = torch.arange(num_classes).repeat_interleave(5)
     correct = torch.cat([torch.arange(5) < n for n in right])
     predictions = torch.where(correct, labels, (labels == 0).long())
     scores = measure(labels, predictions, torch.full((len(labels),), 0.6), None,
-                     classes=[f'class{c}' for c in range(num_classes)], class_counts=counts)
+                     classes=[f'class{c}' for c in range(num_classes)], class_counts=counts,
+                     rule=rule)
     return build_record(scores, name=name, seed=seed, **fields)
 
 
@@ -92,8 +94,12 @@ def test_what_cannot_be_compared_is_said_below_the_table():
     assert 'different class counts' in comparison_table([record(), record(counts=[400, 50, 5])])
     assert 'different classes' in comparison_table(
         [record(), record(counts=[500, 5], right=(4, 2))])
+    assert 'defined differently' in comparison_table([record(), record(rule='oltr')])
     assert 'fingerprints differ' in comparison_table(
         [record(fingerprints=dict(train='a')), record(fingerprints=dict(train='b'))])
+    assert 'fingerprints differ' in comparison_table(
+        [record(fingerprints=dict(train='a', test='t')),
+         record(fingerprints=dict(train='a', test='u'))])
     assert 'Note' not in comparison_table(
         [record(fingerprints=dict(train='a', test='t')), record(fingerprints=dict(test='t'))])
     assert 'selected on the test set in ce_resnet32_cifar10 (seed 0)' in comparison_table(

@@ -16,6 +16,7 @@ from ltcls.hooks import (EpochSeedHook, LongTailHook, PlainCheckpointHook, Quiet
                          SyncStatisticsHook, TrainingLogHook)
 from ltcls.hooks.epoch_seed import epoch_seed
 from ltcls.hooks.training_log import _clock
+from ltcls.hooks.weight_average import measure_batch_norm
 from ltcls.longtail import Clock
 
 # -- counts and clock -----------------------------------------------------------------------
@@ -308,10 +309,13 @@ def averaged(rank: int) -> dict:
     norm.running_mean.fill_(1.0 + 2 * rank)
     norm.running_var.fill_(2.0 + 4 * rank)
     SyncStatisticsHook().after_train_epoch(SimpleNamespace(model=norm))
-    return dict(mean=norm.running_mean, var=norm.running_var)
+    measured = nn.BatchNorm1d(2)
+    measure_batch_norm(nn.Sequential(measured), [torch.full((2, 2), 1.0 + 2 * rank)])
+    return dict(mean=norm.running_mean, var=norm.running_var, measured=measured.running_mean)
 
 
-def test_running_statistics_become_their_averages(tmp_path):
+def test_running_statistics_become_their_averages_also_where_they_are_measured_anew(tmp_path):
     for found in on_two_ranks(averaged, tmp_path):
         assert torch.equal(found['mean'], torch.full((2,), 2.0))
         assert torch.equal(found['var'], torch.full((2,), 4.0))
+        assert torch.equal(found['measured'], torch.full((2,), 2.0))

@@ -154,6 +154,16 @@ def test_checkpoints_hold_plain_weights_and_what_resuming_needs():
     assert torch.equal(again.eval()(inputs), expected)
 
 
+def test_saving_a_spectrally_normalised_model_iterates_nothing():
+    model, hook = classifier(), SpectralNormHook(parts=['head'], iterations=5)
+    hook.before_run(runner_of(model))
+    assert model.head.parametrizations.weight[0].n_power_iterations == 5
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    hook.before_save_checkpoint(runner_of(model), dict(state_dict=model.state_dict()))
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_parts_without_anything_that_trains_are_refused():
     model = classifier()
     model.backbone.requires_grad_(False)

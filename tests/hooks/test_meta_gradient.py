@@ -8,7 +8,7 @@ from meta_toys import (BATCH, CLASS_WEIGHTS, DEV, Block, Toy, convolutional, dou
 from torch import nn
 from torch.testing import assert_close
 
-from ltcls.hooks.meta_gradient import MetaGradient, VirtualStep, check_virtual_optimizer
+from ltcls.hooks.meta_gradient import MetaGradient, VirtualStep
 from ltcls.hooks.recompute import recomputed
 
 
@@ -199,23 +199,6 @@ def test_frozen_and_unused_parameters_take_no_part():
     assert_close(fast, double_backward(model, batch, dev, weights, lr=0.05), atol=0, rtol=1e-8)
 
 
-def test_each_parameter_group_has_its_own_rate():
-    model, batch, dev = linear(), BATCH, DEV
-    matrix, bias = model.parameters()
-    optimizer = torch.optim.SGD([dict(params=[matrix], lr=0.1), dict(params=[bias], lr=0.0)])
-    found = MetaGradient(model, batch, dev, optimizer).gradient(CLASS_WEIGHTS)
-    bias.requires_grad_(False)
-    expected = MetaGradient(model, batch, dev, sgd(model)).gradient(CLASS_WEIGHTS)
-    assert_close(found, expected)
-
-
-def test_a_fixed_virtual_rate_replaces_the_optimizer_s():
-    model = linear()
-    found = [MetaGradient(model, BATCH, DEV, sgd(model, lr=lr), VirtualStep(lr=0.1))
-             .gradient(CLASS_WEIGHTS) for lr in (0.1, 1e-5)]
-    assert torch.equal(*found)
-
-
 def test_running_statistics_are_used_on_request():
     model, batch, dev = convolutional(), images(12, seed=1), images(9, seed=2)
     weights = torch.ones(12, dtype=torch.float64)
@@ -225,11 +208,26 @@ def test_running_statistics_are_used_on_request():
     assert_close(found, expected, atol=0, rtol=1e-8)
 
 
-def test_the_virtual_step_of_sgd_needs_sgd():
-    model = linear()
-    check_virtual_optimizer(sgd(model))
-    with pytest.raises(ValueError, match="Adam: use virtual_step='plain'"):
-        check_virtual_optimizer(torch.optim.Adam(model.parameters()))
+class Experts(nn.Module):
+    """Two linear experts: logits [B, 2, C]."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = nn.ModuleList(nn.Linear(2, 3) for _ in range(2))
+
+    def forward(self, x):
+        return torch.stack([part(x) for part in self.parts], dim=1)
+
+
+def test_the_development_loss_of_experts_is_that_of_their_mean():
+    def loss_of_mean(logits, labels, reduction='mean'):
+        return F.cross_entropy(logits.mean(dim=1), labels, reduction=reduction)
+
+    torch.manual_seed(0)
+    model = Toy(Experts().double()).train()
+    model.per_sample = lambda logits, labels: loss_of_mean(logits, labels, reduction='none')
+    slow = double_backward(model, BATCH, DEV, CLASS_WEIGHTS, lr=0.1, dev_loss=loss_of_mean)
+    assert_close(MetaGradient(model, BATCH, DEV, sgd(model)).gradient(CLASS_WEIGHTS), slow)
 
 
 def test_attention_is_differentiated_in_its_plain_form():

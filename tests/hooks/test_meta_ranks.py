@@ -42,13 +42,27 @@ def scene(name, rank=None):
     return found
 
 
+def begun_net(rank):
+    """The weight net as training begins, of a rank that has drawn one of its own."""
+    model = classifier()
+    torch.manual_seed(rank)
+    hook = MetaWeightNetHook(hidden=3)
+    hook.prepare(model, None)
+    return state(hook.net)
+
+
 def scenes(rank: int) -> dict:
-    return {name: scene(name, rank) for name in METHODS}
+    return {'begun': begun_net(rank), **{name: scene(name, rank) for name in METHODS}}
 
 
 @pytest.fixture(scope='module')
 def ranks(tmp_path_factory):
     return on_two_ranks(scenes, tmp_path_factory.mktemp('ranks'))
+
+
+def test_all_ranks_begin_with_the_weight_net_of_the_first(ranks):
+    for found in ranks:
+        assert_close(found['begun'], begun_net(0), atol=0, rtol=0)
 
 
 @pytest.mark.parametrize('name', METHODS)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from meta_toys import (BATCH, CLASS_WEIGHTS, DEV, ToyBackbone, classifier, convolutional,
                        double_backward, images, linear, photos, rows, run, state)
-from mmengine.optim import OptimWrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 from torch.testing import assert_close
 
@@ -244,6 +244,12 @@ def test_a_pass_of_another_kind_is_not_shared(change):
     model = classifier(**options)
     run(METHODS['meta_reweight'](**change), model, OptimWrapper(sgd(model)))
     assert model.backbone.passes == 4 and int(model.backbone.bn.num_batches_tracked) == 1
+
+
+def test_a_pass_outside_autocast_is_not_shared():
+    found = [MetaReweightHook()._can_share(classifier(), kind.__new__(kind))
+             for kind in (OptimWrapper, AmpOptimWrapper)]
+    assert found == [True, False]
 
 
 @pytest.mark.parametrize('wrapper', [SAM, GNM, PerturbedOptimWrapper])

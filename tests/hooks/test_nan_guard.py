@@ -148,6 +148,15 @@ def test_a_float16_scaler_and_the_filter_work_together():
     assert wrapper.loss_scaler.get_scale() == 4.0
 
 
+def test_a_running_statistic_that_is_no_number_is_not_saved():
+    norm = nn.BatchNorm1d(2)
+    norm.running_var[0] = torch.inf
+    runner = SimpleNamespace(model=norm, epoch=0, iter=6, work_dir='.',
+                             message_hub=SimpleNamespace(runtime_info={}))
+    with pytest.raises(NonFiniteError, match="component 'running_var'"):
+        NaNGuardHook()._check_weights(runner)
+
+
 @pytest.mark.parametrize(('arguments', 'message'), [
     (dict(on_nan='skp'), "on_nan='skp'; choose from stop, skip"), (dict(interval=0), 'interval=0')])
 def test_settings_that_cannot_be_are_refused(arguments, message):

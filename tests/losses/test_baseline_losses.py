@@ -277,6 +277,13 @@ def test_losses_are_built_by_name():
     assert isinstance(loss, LDAMLoss) and loss.max_margin == 0.3
 
 
+def test_defaults_are_the_documented_ones():
+    assert FocalLoss().gamma == 1 and LogitAdjustedLoss().tau == 1
+    assert (VSLoss().gamma, VSLoss().tau) == (0.3, 1)
+    smoothing = LabelAwareSmoothingLoss()
+    assert (smoothing.head, smoothing.tail) == (0.3, 0)
+
+
 @pytest.mark.parametrize('build, message', [
     (lambda: FocalLoss(-1.0), 'gamma=-1'),
     (lambda: FocalLoss(form='tanh'), "form='tanh'"),

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from ltcls.models import BatchPreprocessor, Classifier, MixedLabels
 from ltcls.models.heads import LinearHead, LogitAdjustedHead, LWSHead
 from ltcls.optim_wrappers import CCSAM, Objective
-from ltcls.optim_wrappers.cc_sam import is_linear, last_block
+from ltcls.optim_wrappers.cc_sam import SMALLEST_NORM, is_linear, last_block
 from ltcls.optim_wrappers.norm_statistics import BatchStatistics
 from ltcls.registry import MODELS
 
@@ -355,6 +355,12 @@ def test_a_class_without_gradient_is_not_perturbed(loop, grad_norm):
     weights[3] = 0
     assert_close(run(exact(features), loop=loop, grad_norm=grad_norm, weights=weights), found,
                  atol=1e-12, rtol=0)
+
+
+def test_a_class_whose_gradient_is_nearly_zero_is_not_perturbed():
+    norms = rows([[SMALLEST_NORM / 10, 1.0]])
+    scales = CCSAM(sgd(exact()))._scales(rows([5.0, 5.0]), norms, [rows([1.0, 2.0])])
+    assert scales[0, 0] == 0 and scales[0, 1] > 0
 
 
 def test_the_cap_bounds_every_class():

@@ -1,6 +1,7 @@
 """What all perturbed optim wrappers share: the step, restoring, buffers, precision, state."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -130,7 +131,8 @@ def test_buffers_and_their_mode_come_back_when_an_evaluation_raises():
 
 
 @pytest.mark.parametrize('momentum', [0.1, None])
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method', [
+    *METHODS, pytest.param(partial(CCSAM, perturb='all'), id='CCSAM-all')])
 def test_statistics_move_once_an_iteration(method, momentum):
     backbone = dict(type=ToyBackbone, momentum=momentum)
     model, reference = (classifier(backbone=backbone, loss=CountingLoss) for _ in range(2))
@@ -325,6 +327,16 @@ def test_a_float16_step_that_is_not_finite_is_skipped_and_the_scale_halved():
     assert wrapper.loss_scaler.get_scale() == 2.0 ** 119
     model.train_step(batch(), SAM(sgd(model), loss_scale=256.0))
     assert not torch.equal(model.head.weight, before['head.weight'])
+
+
+@pytest.mark.parametrize(('scale', 'after'), [(1024.0, 1024.0), ('dynamic', 2.0 ** 15)])
+def test_a_constant_scale_stays_and_a_dynamic_one_is_resumed(scale, after):
+    model = FunctionModel(quadratic, weight=[1.0, 2.0])
+    first, again = (PerturbedOptimWrapper(sgd(model), loss_scale=scale) for _ in range(2))
+    first.update_params(objective(model, rows([float('inf'), 1])))
+    assert first.loss_scaler.get_scale() == after
+    again.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert again.loss_scaler.get_scale() == after
 
 
 def test_a_stage_in_which_nothing_trains_may_scale_its_loss():

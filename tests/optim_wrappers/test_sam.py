@@ -14,10 +14,11 @@ A = rows([4, 1])
 
 
 def step(method, inputs=A, steps=1, labels=None, class_counts=(1,), optimizer=None, names=1,
-         **options):
+         epoch=0, **options):
     """The weights after `steps` steps from (1, 2), in one tensor or two."""
     weights = dict(weight=[1.0, 2.0]) if names == 1 else dict(weight=[1.0], bias=[2.0])
     model = FunctionModel(quadratic, class_counts=class_counts, **weights)
+    model.clock = Clock(epoch, 90, epoch / 90)
     wrapper = method(sgd(model, **(optimizer or {})), **options)
     for _ in range(steps):
         wrapper.update_params(objective(model, inputs, labels))
@@ -95,6 +96,18 @@ def test_imbsam_without_head_classes_is_sam_and_without_tail_classes_the_plain_s
     assert torch.equal(nothing, step(SAM, rho=0, **IMBALANCED))
 
 
+def test_without_radius_imbsam_still_weighs_the_tail_more():
+    # Of four images the head's have gradients (1, 6) and the tail's (4, 2).
+    found = rows(1, 2) - 0.1 * rows((3 * 1 + 2 * 4) / 4, (3 * 6 + 2 * 2) / 4)
+    near(step(ImbSAM, rho=0.0, tail_weight=2.0, **IMBALANCED), *found.tolist())
+
+
+def test_a_class_of_threshold_images_is_no_tail():
+    at_threshold = dict(IMBALANCED, class_counts=(100, 20))
+    assert torch.equal(step(ImbSAM, rho=0.05, threshold=20, **at_threshold),
+                       step(ImbSAM, rho=0.05, threshold=0, **at_threshold))
+
+
 def test_names_that_fit_nothing_are_refused():
     with pytest.raises(ValueError, match="adaptive_names='kernel' fits no parameter"):
         step(SAM, rho=0.1, adaptive=True, adaptive_names='kernel')
@@ -124,6 +137,14 @@ def test_rwsam_climbs_the_weighted_loss_and_descends_the_plain_one():
                        step(SAM, rho=0.1, **IMBALANCED))
 
 
+def test_rwsam_ranks_classes_in_any_order():
+    inputs = rows([1, 3], [4, 1], [2, 2])
+    found = [step(RwSAM, inputs, labels=torch.tensor(labels), class_counts=counts, rho=0.3,
+                  growth=3.0)
+             for labels, counts in (([0, 1, 2], (50, 10, 3)), ([1, 2, 0], (3, 50, 10)))]
+    assert torch.equal(*found)
+
+
 def test_rwsam_stays_finite_with_a_thousand_classes():
     model = FunctionModel(quadratic, weight=[1.0, 2.0], class_counts=range(2000, 1000, -1))
     RwSAM(sgd(model), rho=0.1, growth=1.6).update_params(objective(model, A))
@@ -144,13 +165,14 @@ def test_model_perturbation_averages_the_gradients_of_its_draws():
     near(step(FixedNoise, std_weight=2.0), *spread.tolist())
 
 
-def test_the_radius_may_change_with_the_epoch():
-    schedule = [(0, 0.1), (6, 0.3), (61, 0.5)]
-    for epoch, rho in ((0, 0.1), (5, 0.1), (6, 0.3), (60, 0.3), (61, 0.5), (89, 0.5)):
-        model = FunctionModel(quadratic, weight=[1.0, 2.0])
-        model.clock = Clock(epoch, 90, epoch / 90)
-        SAM(sgd(model), rho=schedule).update_params(objective(model, A))
-        assert torch.equal(model.weight.detach(), step(SAM, rho=rho))
+@pytest.mark.parametrize('method', [SAM, RwSAM, ImbSAM, GradientNormPenalty])
+def test_the_radius_may_change_with_the_epoch(method):
+    schedule = [(0, 0.0), (6, 0.3), (61, 0.5)]
+    for epoch, rho in ((0, 0.0), (5, 0.0), (6, 0.3), (60, 0.3), (61, 0.5), (89, 0.5)):
+        assert torch.equal(step(method, epoch=epoch, rho=schedule, **IMBALANCED),
+                           step(method, rho=rho, **IMBALANCED))
+    assert not torch.equal(step(method, rho=0.0, **IMBALANCED),
+                           step(method, rho=0.3, **IMBALANCED))
 
 
 # -- against loops over parameters ----------------------------------------------------------------

@@ -48,6 +48,18 @@ def test_which_images_are_chosen_is_left_to_chance():
     assert abs(head.mean() - 50) < 1e-6 and head.min() > 20 and head.max() < 85
 
 
+@pytest.mark.parametrize('world_size', [2, 3])
+def test_ranks_share_one_balanced_subset(monkeypatch, world_size):
+    data, parts = Labels([40, 20, 10, 5]), []
+    alone = list(BalancedSubsetSampler(data, seed=4))
+    for rank in range(world_size):
+        monkeypatch.setattr('mmengine.dataset.sampler.get_dist_info', lambda: (rank, world_size))
+        parts.append(list(BalancedSubsetSampler(data, seed=4)))
+    together = [index for step in zip(*parts, strict=True) for index in step]
+    rounds = -(-len(alone) // world_size)
+    assert together == (alone + alone)[:rounds * world_size]
+
+
 def test_a_size_below_one_is_refused():
     with pytest.raises(ValueError, match='per_class=0'):
         BalancedSubsetSampler(Labels([4, 3, 2, 1]), per_class=0)

@@ -345,6 +345,10 @@ def test_a_later_stage_takes_the_trained_weights_by_name(source, target):
     assert missing <= {'scales'}
 
 
+def test_defaults_of_tau_are_the_documented_ones():
+    assert TauNormHead(2, 2).tau == 0.7 and LogitAdjustedHead(2, 2).tau == 1
+
+
 @pytest.mark.parametrize('build, message', [
     (lambda: CosineHead(3, 2, scale=0), 'scale=0'),
     (lambda: LinearHead(3, 2, init='zeros'), "init='zeros'"),

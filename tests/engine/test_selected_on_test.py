@@ -1,0 +1,64 @@
+"""Which results are marked as selected on the test set."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from ltcls.engine import recipe, stage
+from ltcls.engine.prepare import Options, load_config
+from ltcls.engine.recipe import run
+
+NAME = 'ce_resnet20_digits'
+BEST = 'best_accuracy_epoch_1.pth'
+SMALL = {'model.backbone.depth': 8}
+VALIDATED_ON = {
+    'test': {},
+    'dev': {'train_dataloader.dataset.held_out': 2, 'val_dataloader.dataset.held_out': 2,
+            'val_dataloader.dataset.split': 'dev'},
+    'nothing': {'val_dataloader': None, 'val_cfg': None, 'val_evaluator': None}}
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory) -> Path:
+    """A checkpoint with the weights of the beginning."""
+    folder = tmp_path_factory.mktemp('run')
+    run(NAME, Options(work_dir=folder, cfg_options={**SMALL, 'train_cfg.max_epochs': 0}))
+    return folder / 'epoch_0.pth'
+
+
+@pytest.mark.parametrize(('name', 'images', 'selected'), [
+    (BEST, 'test', True), (BEST, 'dev', False), (BEST, 'nothing', False),
+    ('epoch_1.pth', 'test', False)])
+def test_a_tested_checkpoint_is_selected_if_it_was_the_best_on_the_test_set(
+        checkpoint, tmp_path, name, images, selected):
+    options = Options(work_dir=tmp_path, cfg_options={**SMALL, **VALIDATED_ON[images]})
+    cfg = load_config(NAME, options)
+    assert stage.validates_on_test(cfg) is (images == 'test')
+    path = Path(shutil.copy(checkpoint, tmp_path / name))
+    record = stage.test_checkpoint(Path(f'{NAME}.py'), cfg, path, options)
+    assert record['selected_on_test'] is selected
+
+
+@pytest.mark.parametrize('earlier', [True, False])
+@pytest.mark.parametrize('which', ['last', 'best'])
+def test_what_was_selected_on_the_test_set_stays_so_in_later_stages(
+        monkeypatch, tmp_path, which, earlier):
+    below = Config(dict(work_dir=str(tmp_path), train_cfg=dict(max_epochs=1)))
+    monkeypatch.setattr(recipe, 'earlier_config', lambda path, cfg: Path('ce.py'))
+    monkeypatch.setattr(recipe, 'load_config', lambda path, options: below)
+    monkeypatch.setattr(recipe, '_run', lambda *a, **k: dict(selected_on_test=earlier))
+    monkeypatch.setattr(recipe, 'validates_on_test', lambda cfg: False)
+    for name in ('epoch_1.pth', BEST):
+        (tmp_path / name).touch()
+    cfg = Config(dict(work_dir=str(tmp_path / 'crt'),
+                      init_from=dict(config='ce.py', checkpoint=which)))
+    source, selected = recipe._start(Path('crt.py'), cfg, Options())
+    assert source.name == (BEST if which == 'best' else 'epoch_1.pth') and selected is earlier
+
+
+@pytest.mark.parametrize(('name', 'selected'), [(BEST, True), ('epoch_1.pth', False)])
+def test_a_file_to_start_from_is_taken_for_selected_by_its_name(name, selected):
+    cfg = Config(dict(work_dir='crt', init_from=dict(checkpoint=name)))
+    assert recipe._start(Path('crt.py'), cfg, Options()) == (Path(name), selected)
