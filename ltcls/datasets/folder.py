@@ -9,7 +9,7 @@ import numpy as np
 from ltcls.registry import DATASETS
 
 from .base import DataError
-from .files import ImageFileDataset, pack, subfolders
+from .files import ImageFileDataset, pack, reason, subfolders
 from .selection import class_positions, class_safe_split
 
 COLUMNS = ('path', 'label', 'split')
@@ -243,8 +243,12 @@ class FolderLT(ImageFileDataset):
         from PIL import Image
         first = None
         for index in range(len(self)):
-            with Image.open(self.path(index)) as image:
-                size = image.size
+            try:
+                with Image.open(self.path(index)) as image:
+                    size = image.size
+            except OSError as error:
+                raise DataError(f'{self.path(index)} cannot be read ({reason(error)}). Replace or '
+                                "remove it; verify='full' finds such files early.") from None
             first = first or size
             if size != first:
                 raise DataError(

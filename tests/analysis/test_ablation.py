@@ -1,5 +1,6 @@
 import importlib.util
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,19 @@ def test_runs_of_one_ablation_start_from_one_first_stage(ablation):
     samplers = [load_config(config, Options()).train_dataloader.sampler.type
                 for config, _, _ in rows]
     assert len(set(samplers)) == 4
+
+
+def test_every_row_is_trained_with_every_seed_and_as_asked_for(ablation, monkeypatch):
+    trained = []
+    monkeypatch.setattr(ablation, 'run', lambda config, options: trained.append((config, options)))
+    spec = dict(rows=[('a', 'A', None), ('b', 'B', 1.0)])
+    for amp in (False, True):
+        ablation.train(spec, Path('w'), [0, 2], Namespace(amp=amp, data_root='d', dry_run=amp))
+    assert [(config, options.work_dir, options.seed) for config, options in trained[:4]] == [
+        (config, Path('w') / f'seed{seed}' / config, seed) for seed in (0, 2) for config in 'ab']
+    for amp, (_, options) in zip([False] * 4 + [True] * 4, trained):
+        assert (options.cfg_options == ablation.AMP) == options.dry_run == amp
+        assert options.data_root == 'd' and options.resume is True
 
 
 def test_a_data_set_without_configs_is_refused(ablation):

@@ -5,9 +5,9 @@ from pytest import approx
 from sklearn.decomposition import PCA
 from torch.testing import assert_close
 
-from ltcls.analysis.cam import activation_maps
-from ltcls.analysis.embedding import class_distances, pca, row_norms
-from ltcls.analysis.embedding_plots import tail_classes
+from ltcls.analysis.cam import ActivationMaps, activation_maps, plot_activation_maps
+from ltcls.analysis.embedding import class_distances, features_table, pca, row_norms, tsne
+from ltcls.analysis.embedding_plots import plot_distances, tail_classes
 from ltcls.registry import MODELS
 
 
@@ -93,3 +93,37 @@ def test_the_tail_is_the_few_shot_classes_or_the_two_rarest():
     for row in rows:
         row['group'] = 'many'
     assert tail_classes(rows) == [1, 3]
+
+
+def test_tsne_of_a_handful_of_images_takes_fewer_neighbours():
+    features = torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert tsne(features).shape == (5, 2)
+
+
+def test_the_table_shows_how_far_classes_are_apart_for_their_width():
+    numbers = dict(row_norm=None, shift=0.5, test=dict(within=0.25, nearest=1.0, length=3.0))
+    line = features_table([dict(groups=dict(few=numbers))], ['ce']).splitlines()[3]
+    assert [cell.strip() for cell in line.strip('|').split('|')] == [
+        'ce', 'few', '0.250', '1.000', '4.000', '0.500', '-', '3.000']
+
+
+def test_distances_are_drawn_of_both_splits_most_images_first():
+    def row(index, count, **numbers):
+        return dict(index=index, name=str(index), group='few', train_count=count, row_norm=None,
+                    **{split: dict(between=9.0, **{key: value + shift for key, value
+                                                   in numbers.items()})
+                       for split, shift in (('train', 0.0), ('test', 0.5))})
+    found = dict(name='ce', classes=[row(0, 5, nearest=1.0, within=2.0),
+                                     row(1, 50, nearest=3.0, within=4.0)])
+    upper, lower = plot_distances(found).axes
+    assert [line.get_ydata().tolist() for line in upper.lines] == [
+        [3.0, 1.0], [4.0, 2.0], [3.5, 1.5], [4.5, 2.5]]
+    assert 'no row' in lower.texts[0].get_text()
+
+
+def test_the_answer_on_a_picture_of_maps_is_the_likeliest_class():
+    found = ActivationMaps(torch.zeros(2, 1, 1), torch.tensor([0.0, 3.0]).log1p())
+    pixels = torch.zeros(1, 4, 4, dtype=torch.uint8)
+    axes = plot_activation_maps([('0', pixels, 0, found)], ['a', 'b'], 'ce').axes
+    assert [one.get_title(loc='left') for one in axes] == [
+        'image 0', 'true class: a, 20%', 'answer: b, 80%']

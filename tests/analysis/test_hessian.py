@@ -5,6 +5,7 @@ from pytest import approx
 from tiny import TinyNetwork, images
 from torch.testing import assert_close
 
+from ltcls.analysis.flatness import MEASURE, FlatnessOptions, Parts
 from ltcls.analysis.hessian import hutchinson_trace, lanczos
 from ltcls.analysis.surface import LossSurface, image_weights
 
@@ -53,6 +54,17 @@ def test_both_ends_keep_their_sign_where_power_iteration_would_give_one():
     assert sum(ends.masses) == approx(1)
     positive = lanczos(lambda v: diagonal.abs() * v, start(3))
     assert (positive.top, positive.bottom, positive.negativity) == approx((5, 1, 0))
+
+
+def test_masses_are_the_squares_of_the_start_along_the_eigenvectors():
+    diagonal = torch.tensor([3.0, 1.0, -2.0], dtype=torch.float64)
+    ends = lanczos(lambda v: diagonal * v, torch.tensor([1.0, 2.0, 2.0], dtype=torch.float64))
+    assert ends.nodes == approx([-2, 1, 3])
+    assert ends.masses == approx([4 / 9, 4 / 9, 1 / 9])
+
+
+def test_one_draw_of_the_trace_says_nothing_of_its_error():
+    assert hutchinson_trace(lambda v: v, torch.zeros(2), draws=1) == (2, float('inf'), 1)
 
 
 def test_the_trace_of_a_diagonal_matrix_needs_one_draw():
@@ -142,6 +154,30 @@ def test_images_weigh_as_the_mean_of_class_means():
     assert image_weights(labels, [2, 3, 9]).tolist() == [0, 0, 0, 0, 1]
     with pytest.raises(ValueError, match='has an image'):
         image_weights(labels, [2])
+
+
+def test_answers_of_several_experts_are_averaged():
+    class Experts(TinyNetwork):
+        def forward(self, inputs):
+            logits = super().forward(inputs)
+            return torch.stack([logits, 3 * logits], dim=1)
+
+    network, (inputs, labels) = Experts(), images()
+    with torch.no_grad():
+        logits = TinyNetwork.forward(network, inputs.double() / 255)
+    assert_close(LossSurface(network, inputs, labels).evaluate().losses,
+                 F.cross_entropy(2 * logits, labels, reduction='none'))
+
+
+@pytest.mark.parametrize(('each', 'rows'), [(False, 0), (True, 3)])
+def test_the_hessian_of_single_classes_is_measured_on_demand(each, rows):
+    record = dict(per_class=[dict(index=c, name=str(c), group='few', train_count=n)
+                             for c, n in enumerate((7, 4, 2))])
+    surface = LossSurface(TinyNetwork(), *images(), scope='all')
+    options = FlatnessOptions(steps=1, trace_draws=1, each_class=each)
+    found = MEASURE['hessian'](surface, Parts.of(record, surface.labels), options)
+    assert len(found['classes']) == rows and set(found['parts']) == {'overall', 'few'}
+    assert found['parts']['few']['trace_error'] is None
 
 
 def test_an_unknown_scope_is_named():

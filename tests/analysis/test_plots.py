@@ -147,6 +147,20 @@ def test_a_comparison_draws_means_over_seeds():
                        [runs[2]['per_class'][c]['accuracy'] for c in (2, 3, 1, 0)])
 
 
+def test_the_bar_on_a_mean_reaches_from_the_least_to_the_most():
+    runs = [record(seed=0), record(seed=1)]
+    [bars] = [c for c in plot_comparison(runs).axes[0].containers if hasattr(c, 'has_yerr')]
+    ends = bars.lines[2][0].get_segments()[0][:, 1]
+    assert ends.tolist() == approx(sorted(run['overall']['accuracy'] for run in runs))
+
+
+def test_the_curve_of_many_classes_is_smooth_and_does_not_fall_at_its_ends():
+    run = record(100, exponential_counts(500, 100, 100), images=5)
+    for row in run['per_class']:
+        row['accuracy'] = 40.0
+    assert plot_comparison([run]).axes[1].lines[0].get_ydata() == approx([40.0] * 100)
+
+
 def test_runs_on_other_classes_are_not_drawn_together():
     with pytest.raises(ValueError, match='other classes'):
         plot_comparison([record(), record(3, (5, 6, 7))])

@@ -306,6 +306,36 @@ def test_a_group_is_the_mean_of_its_classes_by_the_rule_of_the_table():
     assert 10.0 < ledger.measured(medium, found.record) < 20.0
 
 
+def test_the_share_among_the_first_answers_is_read_for_its_own_number_of_them():
+    found = run().record
+    assert ledger.measured(row(metric='top5'), found) is None
+    found['overall']['topk'] = dict(k=5, accuracy=90.0)
+    assert ledger.measured(row(metric='top5'), found) == 90.0
+    assert ledger.measured(row(metric='top3'), found) is None
+
+
+def test_another_test_set_is_another_experiment_and_its_loader_is_not():
+    def reload(config):
+        config['test_dataloader']['batch_size'] = 7
+
+    def replace(config):
+        config['test_dataloader']['dataset']['split'] = 'dev'
+
+    assert filled([row()], [run(71, change=reload)])[0]['ours']['mean'] == 71.0
+    assert filled([row()], [run(71, change=replace)])[0]['ours'] is None
+
+
+def test_a_gpu_is_named_instead_of_the_processor():
+    machine = dict(gpu='NVIDIA H200', cpu='A processor', threads=2)
+    assert ledger.hardware(dict(hardware=machine)) == 'NVIDIA H200, float32'
+
+
+def test_without_a_training_time_the_whole_time_is_the_cost():
+    found = run()
+    found.record.update(training_time=None, wall_time=600.0)
+    assert filled([row()], [found])[0]['cost'] == 10.0
+
+
 def test_the_cost_of_a_recipe_includes_the_stage_it_started_from():
     first = run(name='gcl_resnet32_cifar10', minutes=40)
     second = run(name='gcl-crt_resnet32_cifar10', minutes=5)
@@ -313,6 +343,8 @@ def test_the_cost_of_a_recipe_includes_the_stage_it_started_from():
     assert [r['cost'] for r in filled(rows, [first, second])] == [45.0, 40.0]
     other = run(name='gcl_resnet32_cifar10', seed=1)
     assert filled(rows[:1], [other, second])[0]['cost'] == 5.0
+    elsewhere = run(name='gcl_resnet32_cifar10', fingerprint='e' * 64)
+    assert filled(rows[:1], [elsewhere, second])[0]['cost'] == 5.0
 
 
 def test_a_stage_trained_anew_after_the_run_is_not_counted_in_its_cost():
@@ -377,6 +409,18 @@ def test_a_row_with_a_key_missing_is_refused(tmp_path):
     path.write_text(ledger.to_text([row()]).replace('"imbalance": 100, ', ''))
     with pytest.raises(ValueError, match="row 1 .*'imbalance' is missing"):
         ledger.read_ledger(path)
+
+
+def test_what_is_out_of_date_or_wrong_is_the_exit_status(monkeypatch, capsys):
+    def refuse():
+        raise ValueError('row 3')
+
+    for found, status in (['a.md is out of date'], 1), ([], 0):
+        monkeypatch.setattr(ledger, 'check', lambda found=found: found)
+        assert ledger.main(['--check']) == status
+    assert capsys.readouterr().out.startswith('a.md is out of date\nRun python tools/benchmark')
+    monkeypatch.setattr(ledger, 'refresh', refuse)
+    assert ledger.main([]) == 2 and capsys.readouterr().err == 'error: row 3\n'
 
 
 def test_writing_and_reading_gives_the_same_rows(tmp_path):

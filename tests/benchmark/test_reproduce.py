@@ -316,7 +316,7 @@ class Recorded(FakeTraining):
     """Is done when it is first looked at; its record is a committed one."""
 
     def __init__(self, command, log, threads):
-        self.command, self.world, self.polls = command, None, 0
+        self.command, self.threads, self.world, self.polls = command, threads, None, 0
         self.folder = reproduce.ROOT / command[command.index('--work-dir') + 1]
         self.folder.mkdir(parents=True)
         self.status = None
@@ -353,14 +353,27 @@ def queued(tmp_path, monkeypatch):
         signal.signal(number, handler)
 
 
-def test_the_record_of_a_finished_run_is_kept_and_the_ledger_written(queued, capsys):
-    assert reproduce.main(['--hours', '1', '--data-root', '/images']) == 0
+def test_the_record_of_a_finished_run_is_kept_and_the_ledger_written(queued, monkeypatch, capsys):
+    monkeypatch.setattr(os, 'cpu_count', lambda: 9)
+    assert reproduce.main(['--hours', '1', '--data-root', '/images', '--parallel', '4']) == 0
     assert reproduce.read_record(queued)['name'] == 'ce_resnet32_cifar10'
     [training] = Recorded.made
     assert training.command[-3:] == ['--data-root', '/images/cifar10', '--resume']
+    assert training.threads == 2
     said = capsys.readouterr().out.splitlines()
     assert [said[0], *said[-2:]] == ['left', 'ledger written', '1 stages finished, 0 failed, '
                                      '0 interrupted, 0 configs to go']
+
+
+def test_a_rehearsal_of_the_queue_says_which_stages_are_done(queued, monkeypatch, capsys):
+    stages = [Stage(target('gcl'), 1), Stage(target('crt'), 1)]
+    monkeypatch.setattr(reproduce, 'chain', lambda target: stages)
+    folder = reproduce.ROOT / stages[0].target.work_dir
+    folder.mkdir(parents=True)
+    for name in ('epoch_1.pth', 'evaluation.json'):
+        (folder / name).touch()
+    assert reproduce.main(['--dry-run']) == 0 and not Recorded.made
+    assert capsys.readouterr().out == 'left\nseed 0: gcl (done) -> crt\n1 to run\n'
 
 
 def test_a_broken_record_is_not_kept(queued, monkeypatch, capsys):
@@ -467,3 +480,11 @@ def test_too_much_and_archives_that_are_none_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r'more than 0; the largest is \w+'):
         pack.pack(tmp_path / 'carry', dict(cifar10=archive(tmp_path)), '3.12', limit=100,
                   fetch=fetched)
+
+
+def test_what_the_command_says_is_packed(tmp_path, monkeypatch, capsys):
+    given = []
+    monkeypatch.setattr(pack, 'pack', lambda *arguments: given.extend(arguments) or [])
+    assert pack.main(['--data', 'cifar10=a.tar', '--out', str(tmp_path), '--python', '3.13',
+                      '--there', 'torch', '--limit', '0.5']) == 0
+    assert given == [tmp_path, dict(cifar10=Path('a.tar')), '3.13', ['torch'], 2 ** 19]

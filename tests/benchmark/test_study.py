@@ -72,3 +72,16 @@ def test_run_trains_each_row_with_each_seed(monkeypatch):
     assert folders == [study.WORK / 'digits' / 'seed0', study.WORK / 'digits' / 'seed2']
     assert trained == [(config, folder / config, seed, True, 'the command')
                        for seed, folder in zip([0, 2], folders) for config, _, _ in rows]
+
+
+def test_records_are_collected_with_the_logs_of_their_weights(tmp_path):
+    config = 'meta_reweight_resnet32_cifar10-short'
+    committed = study.RESULTS / 'records' / 'cifar10-meta' / f'{config}_seed0.json'
+    run = tmp_path / 'seed0' / config
+    run.mkdir(parents=True)
+    (run / 'evaluation.json').write_text(committed.read_text())
+    (run / 'weights.jsonl').write_text('a line\n')
+    study.collect('cifar10-meta', [tmp_path / 'seed0'], tmp_path)
+    kept = tmp_path / 'records' / 'cifar10-meta'
+    assert (kept / f'{config}_seed0.json').read_text() == committed.read_text()
+    assert (kept / f'{config}_seed0.weights.jsonl').read_text() == 'a line\n'

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,10 +17,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'analysis'))
 from finished_run import make_run  # noqa: E402
 
 from ltcls.analysis.cam import _image  # noqa: E402
-from ltcls.analysis.flatness import flatness_columns  # noqa: E402
+from ltcls.analysis.embedding import FeatureOptions  # noqa: E402
+from ltcls.analysis.flatness import (FlatnessOptions, flatness_columns,  # noqa: E402
+                                     measured_before)
 from ltcls.analysis.flatness_plots import plot_flatness  # noqa: E402
+from ltcls.analysis.perturbation import Noise, random_probe, sam_sharpness  # noqa: E402
 from ltcls.analysis.runs import (build_dataset, count_parameters, draw_images,  # noqa: E402
                                  load_model, open_runs, run_names)
+from ltcls.analysis.surface import LossSurface  # noqa: E402
 from ltcls.cli import main  # noqa: E402
 
 
@@ -59,6 +65,24 @@ def test_the_numbers_are_those_of_the_run(run, flatness):
     assert found['hessian']['parts']['overall']['steps'] == 2
 
 
+def test_sharpness_and_draws_are_those_of_the_probes(run, flatness):
+    found = json.loads((flatness / 'flatness.json').read_text())
+    opened, = open_runs([run])
+    model = load_model(opened)
+    train, test = (draw_images(build_dataset(opened, split), 3, seed=4)
+                   for split in ('train', 'test'))
+    surface = LossSurface(model, train.inputs, train.labels, scope='all')
+    slopes, row = surface.gradient([0]), found['sam']['classes'][0]
+    assert row['sharpness'] == approx(sam_sharpness(surface, [0], slopes, 0.05), rel=1e-3)
+    assert row['adaptive'] == approx(
+        sam_sharpness(surface, [0], slopes, 0.5, adaptive=True), rel=1e-3)
+    surface = LossSurface(model, test.inputs, test.labels)
+    _, drawn = random_probe(surface, Noise('filter', 0.1), draws=2, seed=4)
+    overall = found['random']['noises'][0]['parts']['overall']
+    assert overall['losses'] == approx([float(one.losses.mean()) for one in drawn], rel=1e-4)
+    assert overall['accuracies'] == approx([100 * float(one.correct.mean()) for one in drawn])
+
+
 def test_flatness_draws_its_pictures(flatness):
     assert sorted(path.name for path in flatness.iterdir()) == [
         'flatness.json', 'flatness.png', 'landscape.png']
@@ -87,6 +111,36 @@ def test_numbers_of_a_run_are_taken_again_only_for_the_same_options(run, tmp_pat
     assert main([*command[:-1], '2', '--reuse']) == 0 and path.read_text() != marked
 
 
+def test_numbers_of_an_older_or_of_another_run_are_not_taken(run, flatness, tmp_path):
+    path, (opened,) = flatness / 'flatness.json', open_runs([run])
+    options = FlatnessOptions(**json.loads(path.read_text())['options'])
+    assert measured_before(path, opened, options) == json.loads(path.read_text())
+    again = opened._replace(record=dict(opened.record, seed=1))
+    assert measured_before(path, again, options) is None
+    older = Path(shutil.copy(path, tmp_path))
+    os.utime(older, (0, 0))
+    assert measured_before(older, opened, options) is None
+
+
+def test_what_the_command_says_is_what_is_measured(run, monkeypatch):
+    taken = []
+
+    def measure(run, options, *rest, **more):
+        taken.append(options)
+        raise ValueError('enough')
+
+    monkeypatch.setattr('ltcls.analysis.flatness.measure_flatness', measure)
+    monkeypatch.setattr('ltcls.analysis.embedding.measure_features', measure)
+    common = ['--images-per-class', '0', '--seed', '3', '--batch-size', '9']
+    assert main(['analyze', 'flatness', str(run), *common, '--split', 'test', '--scope', 'head',
+                 '--rho', '0.2', '--reach', '0.7', '--each-class']) == 2
+    assert main(['analyze', 'features', str(run), *common, '--perplexity', '4', '--no-tsne']) == 2
+    shared = dict(per_class=None, seed=3, batch_size=9)
+    assert taken == [
+        FlatnessOptions(**shared, split='test', scope='head', rho=0.2, reach=0.7, each_class=True),
+        FeatureOptions(**shared, perplexity=4.0, tsne=False)]
+
+
 def test_features_are_mapped_and_measured(run, tmp_path):
     assert main(['analyze', 'features', str(run), '--out', str(tmp_path), '--images-per-class',
                  '4', '--perplexity', '5', '--cam', '0', '499']) == 0
@@ -99,6 +153,21 @@ def test_features_are_mapped_and_measured(run, tmp_path):
         assert row['row_norm'] > 0
     assert {path.name for path in (tmp_path / 'ce').iterdir()} == {
         'features.json', 'feature_map.png', 'feature_distances.png', 'cam.png'}
+    opened, = open_runs([run])
+    model, means, row = load_model(opened), [], found['classes'][7]
+    for split in ('train', 'test'):
+        images = draw_images(build_dataset(opened, split), 4)
+        with torch.no_grad():
+            features = model.extract(model.data_preprocessor(images._asdict(), False)['inputs'])
+            answers = model.logits(features).argmax(1)
+        assert answers.tolist() == [
+            point['prediction'] for point in found['points'] if point['split'] == split]
+        mine = features[images.labels == 7].double()
+        assert row[split]['length'] == approx(float(mine.norm(dim=1).mean()), rel=1e-4)
+        means.append((mine / mine.norm(dim=1, keepdim=True)).mean(0))
+    assert row['shift'] == approx(float((means[0] - means[1]).norm()), rel=1e-3)
+    few = [one['test']['within'] for one in found['classes'] if one['group'] == 'few']
+    assert found['groups']['few']['test']['within'] == approx(sum(few) / len(few))
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [

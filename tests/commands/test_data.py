@@ -135,6 +135,37 @@ def test_both_years_of_inaturalist_unpack_beside_their_annotations(tmp_path, mon
     assert INaturalist(root='data/inat2017', year=2017).classes[0] == 'Aves/Corvus corax'
 
 
+@pytest.mark.parametrize('name, member, place', [
+    ('places365standard_easyformat.tar', 'places365_standard/train/zoo/1.jpg',
+     'places/train/zoo/1.jpg'),
+    ('train_large_places365standard.tar', 'data_large/z/zoo/1.jpg',
+     'places/data_large/z/zoo/1.jpg'),
+    ('val_large.tar', 'val_large/v1.jpg', 'places/val_large/v1.jpg'),
+    ('val2018.json.tar.gz', 'val2018.json', 'inat2018/val2018.json'),
+    ('cifar-10-python.tar.gz', 'cifar-10-batches-py/test_batch',
+     'cifar10/cifar-10-batches-py/test_batch'),
+    ('cifar-100-python.tar.gz', 'cifar-100-python/test', 'cifar100/cifar-100-python/test')])
+def test_other_archives_unpack_to_where_the_shipped_configs_look(tmp_path, monkeypatch, name,
+                                                                 member, place):
+    monkeypatch.chdir(tmp_path)
+    assert main(['data', 'link', str(tar(tmp_path / name, {member: b'x'}))]) == 0
+    assert [path.relative_to('data').as_posix()
+            for path in Path('data').rglob('*') if path.is_file()] == [place]
+
+
+def test_lists_annotations_and_folders_are_linked_to_where_the_shipped_configs_look(
+        tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    homes = {'ImageNet_LT_val.txt': 'imagenet', 'Places_LT_train.txt.gz': 'places',
+             'iNaturalist18_train.txt': 'inat2018', 'val2018.json': 'inat2018',
+             'train2017.json': 'inat2017', 'val_large': 'places', 'data_256': 'places',
+             'train_val2018': 'inat2018', 'train_val_images': 'inat2017'}
+    for name in homes:
+        (tmp_path / name).write_text('') if '.' in name else (tmp_path / name).mkdir()
+    assert main(['data', 'link', *homes]) == 0
+    assert all((tmp_path / 'data' / home / name).is_symlink() for name, home in homes.items())
+
+
 def test_unpacked_folders_are_linked(places, tmp_path):
     assert main(['data', 'link', places[0], '--root', 'unpacked']) == 0
     assert main(['data', 'link', 'unpacked/data_256', *places[2:]]) == 0
@@ -145,12 +176,13 @@ def test_unpacked_folders_are_linked(places, tmp_path):
 @pytest.mark.parametrize('name, content, problem', [
     ('nothing.tar', None, 'nothing.tar does not exist'),
     ('places.tar', {}, 'places.tar is not the name of a published file'),
-    ('val_256.tar', {'../out.jpg': b'x'}, 'leads out of its folder')])
+    ('val_256.tar', {'../out.jpg': b'x'}, 'leads out of its folder'),
+    ('val_256.tar', {'{root}/out.jpg': b'x'}, 'leads out of its folder')])
 def test_what_is_not_a_published_file_is_refused(tmp_path, monkeypatch, capsys, name, content,
                                                  problem):
     monkeypatch.chdir(tmp_path)
     if content is not None:
-        tar(tmp_path / name, content)
+        tar(tmp_path / name, {path.format(root=tmp_path): data for path, data in content.items()})
     assert main(['data', 'link', name]) == 2
     assert problem in capsys.readouterr().err
     assert not (tmp_path / 'out.jpg').exists() and not (tmp_path / 'data' / 'out.jpg').exists()
@@ -238,3 +270,40 @@ def test_another_number_of_classes_than_the_model_has_is_a_problem(capsys):
     assert main(['data', 'check', 'ce_resnet20_digits', '--cfg-options',
                  'data_preprocessor.num_classes=9']) == 2
     assert 'The data have 10 classes, the model 9: set' in capsys.readouterr().err
+
+
+def test_missing_images_are_left_out_on_demand_and_that_is_said(places, capsys):
+    main(['data', 'link', *places])
+    Path('data/places/data_256/a/airfield/1.jpg').unlink()
+    capsys.readouterr()
+    assert main(['data', 'check', 'ce_resnet152_places', '--skip-bad-images', *TWO]) == 0
+    said = capsys.readouterr()
+    [row] = [line.split('|') for line in said.out.splitlines() if line.startswith('| train ')]
+    assert (row[3].strip(), row[7].strip()) == ('2', '1')
+    assert said.err.startswith('warning: ') and '1.jpg' in said.err
+
+
+def test_verification_reaches_both_parts_of_an_open_set_and_shared_images_are_a_problem(
+        tmp_path, capsys):
+    for number, name in enumerate('abc'):
+        (tmp_path / 'pool' / name).mkdir(parents=True)
+        for i in range(6):
+            (tmp_path / 'pool' / name / f'{i}.jpg').write_bytes(jpeg(10 * number + i))
+    (tmp_path / 'pool' / 'b' / '3.jpg').write_text('no image')
+    path = tmp_path / 'open.py'
+    path.write_text(f"""
+_base_ = 'ltcls::ce/ce_resnet32_cifar10.py'
+data_preprocessor = dict(num_classes=2)
+pool = dict(type='FolderLT', root={str(tmp_path / 'pool')!r}, imbalance=None, test_per_class=2,
+            pipeline=[dict(type='Resize', size=8)])
+train_dataloader = dict(dataset=dict(_delete_=True, type='OpenSet', held_out=['c'], known=pool))
+val_dataloader = test_dataloader = dict(dataset=dict(
+    _delete_=True, type='OpenSet', held_out=['c'],
+    known=dict(type='FolderLT', root={str(tmp_path / 'pool')!r}, split='test', test_per_class=3,
+               pipeline=[dict(type='Resize', size=8)])))
+""")
+    assert main(['data', 'check', str(path)]) == 2
+    assert 'b/3.jpg (not an image)' in capsys.readouterr().err
+    assert main(['data', 'check', str(path), '--verify', 'exists']) == 2
+    said = capsys.readouterr().err
+    assert 'not an image' not in said and 'are also in train_dataloader.dataset' in said

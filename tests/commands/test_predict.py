@@ -2,12 +2,15 @@
 
 import csv
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
 
+from ltcls.analysis.prediction import NewImages
 from ltcls.cli import main
+from ltcls.datasets.decoding import fast_reader
 from ltcls.evaluation.record import read_record
 
 CONFIG = '''
@@ -57,17 +60,19 @@ def rows_of(path):
 
 def test_the_predictions_are_those_of_the_runs_own_test(images, run, tmp_path, capsys):
     out = tmp_path / 'found' / 'predictions.csv'
-    assert main(['predict', str(run), str(images / 'test'), '-o', str(out), '--top', '2',
+    assert main(['predict', str(run), str(images / 'test'), '-o', str(out), '--top', '9',
                  '--batch-size', '5']) == 0
     rows = rows_of(out)
-    assert len(rows) == 24 and f'24 images in {out}' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert len(rows) == 24 and f'24 images in {out}' in said and '... and 4 more' in said
     for entry in read_record(run / 'evaluation.json')['per_class']:
         mine = [row for row in rows if f"/{entry['name']}/" in row['path']]
         right = sum(row['class'] == entry['name'] for row in mine)
         assert 100 * right / len(mine) == pytest.approx(entry['accuracy'], abs=0.01)
     for row in rows:
-        first, second = float(row['probability']), float(row['probability2'])
-        assert first >= second and first + second <= 1.00001 and row['class'] != row['class2']
+        shares = [float(row[f'probability{place}']) for place in ('', '2', '3')]
+        assert shares == sorted(shares, reverse=True) and abs(sum(shares) - 1) < 1e-5
+        assert {row['class'], row['class2'], row['class3']} == {'blue', 'green', 'red'}
 
 
 def test_a_file_alone_is_predicted_as_among_others(images, run, tmp_path):
@@ -106,8 +111,27 @@ def test_what_cannot_be_predicted_is_one_line(images, run, tmp_path, capsys):
         assert main(['predict', str(run), str(place)]) == 2
         said = capsys.readouterr().err
         assert message in said and said.count('\n') == 1
+    (tmp_path / 'many').mkdir()
+    for number in range(7):
+        (tmp_path / 'many' / f'{number}.png').write_bytes(b'no image')
+    assert main(['predict', str(run), str(tmp_path / 'many')]) == 2
+    assert '4.png (not an image) and 2 more. Remove them' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(['predict', str(run), str(images), '--top', '0'])
+    assert '0 is not at least 1' in capsys.readouterr().err
     copy = shutil.copytree(run, tmp_path / 'copy')
     for path in copy.glob('*.pth'):
         path.unlink()
     assert main(['predict', str(copy), str(images / 'test')]) == 2
     assert 'There is no checkpoint' in capsys.readouterr().err
+
+
+def test_backend_and_pipeline_are_those_of_the_known_images_of_an_open_set(tmp_path):
+    Image.new('RGB', (8, 8), (255, 0, 0)).save(tmp_path / 'red.jpg')
+    known = dict(type='FolderLT', backend='torchvision', pipeline=[dict(type='Resize', size=4)])
+    run = SimpleNamespace(config=dict(
+        data_preprocessor=dict(mean=[0.5] * 3),
+        test_dataloader=dict(dataset=dict(type='OpenSet', known=known))))
+    found = NewImages([str(tmp_path / 'red.jpg')], run)
+    assert found.read is fast_reader('torchvision')
+    assert found[0]['inputs'].shape == (3, 4, 4)

@@ -15,7 +15,9 @@ from finished_run import make_run  # noqa: E402
 
 from ltcls.analysis.charts import Chart, Scale, ends  # noqa: E402
 from ltcls.analysis.report import build_report  # noqa: E402
-from ltcls.analysis.report_course import flat_config  # noqa: E402
+from ltcls.analysis.report_course import _duration, _machine, flat_config  # noqa: E402
+from ltcls.analysis.report_measured import _fluctuation, _plane  # noqa: E402
+from ltcls.analysis.report_results import _exchange  # noqa: E402
 from ltcls.analysis.runs import open_runs  # noqa: E402
 from ltcls.cli import main  # noqa: E402
 
@@ -151,6 +153,42 @@ def test_names_in_the_data_cannot_break_the_page(folders):
     rows = [dict(row, name=f'<script>{row["name"]}') for row in run.record['per_class']]
     text = build_report([run._replace(record=dict(run.record, per_class=rows))])
     assert text.count('<script>') == 1
+
+
+def test_the_best_of_every_column_is_bold_and_of_errors_it_is_the_least(folders, comparison):
+    records = [run.record for run in open_runs(folders)]
+    accuracies = sorted(record['overall']['accuracy'] for record in records)
+    errors = sorted(record['calibration']['overall']['ece'] for record in records)
+    bold = re.findall(r'<td class="[^"]*best[^"]*"[^>]*>([^<]+)<',
+                      comparison.read_text(encoding='utf-8'))
+    # The error stands in two tables.
+    assert bold.count(f'{accuracies[1]:.2f}') >= 1 and bold.count(f'{errors[0]:.2f}') >= 2
+    assert f'{errors[1]:.2f}' not in bold
+
+
+def test_times_and_machines_are_put_into_words():
+    assert [_duration(seconds).html for seconds in (None, 61.4, 3725)] == [
+        '–', '1 min 01 s', '1 h 02 min']
+    assert _machine(dict(gpu='H200', gpus=2, cpu='x')) == '2 x H200'
+    assert _machine(dict(cpu='x', threads=2)) == 'x, 2 threads'
+
+
+def test_the_first_direction_of_a_surface_runs_to_the_right():
+    losses = [float(k) for k in range(9)]      # the last coordinate is the fastest
+    text = _plane(dict(plane=dict(steps=[-1, 0, 1], parts=dict(overall=dict(losses=losses)))))
+    places = {float(tip): (float(x), float(y)) for x, y, tip in re.findall(
+        r'<rect x="([\d.]+)" y="([\d.]+)"[^>]*><title>loss ([\d.]+)</title>', text)}
+    assert places[6.0][0] > places[0.0][0] and places[6.0][1] == places[0.0][1]
+    assert places[2.0][1] < places[0.0][1] and places[2.0][0] == places[0.0][0]
+
+
+def test_dots_show_the_rise_over_the_trained_weights_and_each_axis_its_group(folders):
+    row = dict(loss=2.0, losses=[2.5, 'inf'])
+    assert 'overall: +0.5<' in _fluctuation([(0, 'ce', dict(parts=dict(overall=row)))], False)
+    records = [run.record for run in open_runs(folders)]
+    many, few = (records[0]['groups'][name]['accuracy'] for name in ('many', 'few'))
+    assert f'ce: many {many:.2f}%, few {few:.2f}%' in _exchange(records, ['ce', 'gcl'], 'many',
+                                                                'few')
 
 
 def test_a_scale_puts_values_where_they_belong():

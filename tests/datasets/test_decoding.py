@@ -41,6 +41,20 @@ def test_every_backend_decodes_a_jpeg_as_pillow_does(tmp_path, backend, mode):
 
 
 @pytest.mark.parametrize('backend', FAST)
+def test_an_orientation_in_the_file_is_left_aside(tmp_path, backend):
+    needs(backend)
+    path, turned = str(tmp_path / 'a.jpg'), Image.Exif()
+    turned[0x0112] = 6      # the tag of the orientation: to be shown turned to the right
+    Image.fromarray(ramp(40, 60)).save(path, exif=turned)
+    assert fast_reader(backend)(path).shape == to_tensor(read_rgb(path)).shape == (3, 40, 60)
+
+
+def test_opencv_leaves_parallelism_to_the_workers():
+    needs('opencv')
+    assert opencv().getNumThreads() == 1
+
+
+@pytest.mark.parametrize('backend', FAST)
 def test_other_formats_are_read_by_pillow_and_its_errors_too(tmp_path, backend):
     needs(backend)
     clear = Image.new('RGBA', (4, 4), (10, 20, 30, 0))
@@ -87,12 +101,29 @@ def test_resizing_is_torchvisions_without_averaging(height, width, size):
 def test_random_crops_take_torchvisions_boxes():
     needs('opencv')
     image = to_tensor(Image.fromarray(ramp(90, 120)))
-    ours, theirs = OpenCVRandomResizedCrop(24), v2.RandomResizedCrop(24, antialias=False)
-    for seed in range(20):
-        torch.manual_seed(seed)
-        mine = ours(image)
-        torch.manual_seed(seed)
-        assert (mine.int() - theirs(image).int()).abs().max() <= 1, seed
+    for options in ({}, dict(scale=(0.2, 0.3), ratio=(2.0, 2.5))):
+        ours = OpenCVRandomResizedCrop(24, **options)
+        theirs = v2.RandomResizedCrop(24, antialias=False, **options)
+        for seed in range(20):
+            torch.manual_seed(seed)
+            mine = ours(image)
+            torch.manual_seed(seed)
+            assert (mine.int() - theirs(image).int()).abs().max() <= 1, seed
+
+
+def test_words_of_interpolation_mean_what_they_mean_elsewhere():
+    needs('opencv')
+    edge = torch.zeros(3, 8, 8, dtype=torch.uint8)
+    edge[..., 4:] = 200
+    found = {word: OpenCVResize(16, interpolation=word)(edge) for word in (
+        'nearest', 'bilinear', 'bicubic')}
+    assert set(found['nearest'].unique().tolist()) == {0, 200}
+    assert found['bilinear'].max() == 200 and found['bilinear'].unique().numel() > 2
+    assert found['bicubic'].max() > 200                # it overshoots beside an edge
+    stripes = torch.zeros(3, 8, 8, dtype=torch.uint8)
+    stripes[..., 3::4] = 200
+    assert (OpenCVResize(2, interpolation='area')(stripes) == 50).all()
+    assert (OpenCVResize(2)(stripes) == 0).all()
 
 
 def test_a_pixel_in_any_memory_layout_resizes_alike():

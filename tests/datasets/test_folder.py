@@ -211,6 +211,12 @@ def test_a_file_that_breaks_later_is_named(tmp_path):
         data[1]
 
 
+def test_a_broken_file_is_named_where_only_sizes_are_read(tmp_path):
+    root = grow(tmp_path, [2], 'train')
+    (tmp_path / 'train' / 'a' / '1.png').write_text('no picture')
+    one_line(root, verify='exists', match=r'a/1.png cannot be read \(not an image\)')
+
+
 def test_different_sizes_need_a_pipeline(tmp_path):
     root = grow(tmp_path, [2], 'train')
     picture(tmp_path / 'train' / 'a' / 'wide.png', size=(9, 8))

@@ -4,6 +4,7 @@ import sys
 import pytest
 import torch
 from PIL import Image
+from torch.testing import assert_close
 from torchvision.transforms import v2
 
 from ltcls.datasets import Cutout, build_pipeline
@@ -50,6 +51,13 @@ def test_erasing_also_reaches_pil_images():
     assert (erased == 0).any() and (erased == 200).any()
 
 
+def test_a_conversion_to_float_also_reaches_pil_images():
+    red = build_pipeline([dict(type='ToDtype', dtype='float32', scale=True)])(
+        Image.new('RGB', (4, 4), (255, 0, 51)))
+    assert red.dtype == torch.float32
+    assert_close(red, torch.tensor([1.0, 0.0, 0.2]).view(3, 1, 1).expand(3, 4, 4))
+
+
 def holes(cutout, size, draws):
     torch.manual_seed(0)
     return torch.stack([cutout(torch.ones(1, size, size))[0] == 0 for _ in range(draws)])
@@ -71,6 +79,16 @@ def test_the_centre_of_the_hole_is_uniform_over_the_pixels():
     share = holes(Cutout(length=4), size=6, draws=6000).double().mean(dim=0)
     # Four standard deviations of a share of 6000 draws are at most 0.026.
     assert (share - covered[:, None] * covered).abs().max() < 0.026
+
+
+def test_holes_come_one_after_another_and_have_the_value():
+    torch.manual_seed(0)
+    cutout = Cutout(length=1, num_holes=2, value=7)
+    images = torch.stack([cutout(torch.zeros(3, 8, 8, dtype=torch.uint8)) for _ in range(20)])
+    assert set(images.unique().tolist()) == {0, 7}
+    # Single pixels, which coincide in one draw of 64.
+    sizes = (images == 7).all(dim=1).sum(dim=(1, 2))
+    assert sizes.max() == 2 and sizes.float().mean() > 1.5
 
 
 def test_cutout_keeps_size_type_and_takes_pil_images():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import torch
 
 from ltcls import __version__, cli
 from ltcls.cli import main
-from ltcls.commands.arguments import parse_cfg_options
+from ltcls.commands.arguments import engine_options, parse_cfg_options, report
+from ltcls.engine.prepare import Options
 from ltcls.evaluation.record import read_record
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -76,6 +78,26 @@ def test_amp_and_another_precision_exclude_each_other(config, capsys):
 def test_a_folder_without_a_checkpoint_is_no_run(config, tmp_path, capsys):
     assert error_of(capsys, 'test', config, tmp_path) == (
         f'{tmp_path} holds no checkpoint of a run (epoch_N.pth): name a run, or a file.')
+
+
+def test_options_reach_the_engine():
+    options = cli.parser().parse_args([
+        'train', 'a', '--work-dir', 'w', '--data-root', 'd', '--skip-bad-images', '--launcher',
+        'pytorch', '--local_rank', '1', '--amp', '--cfg-options', 'train_cfg.max_epochs=5'])
+    options.command_line = 'ltcls train a'
+    assert engine_options(options) == Options(
+        work_dir=Path('w'), data_root='d', skip_bad_images=True, launcher='pytorch', report=report,
+        command='ltcls train a', cfg_options={
+            'train_cfg.max_epochs': 5, 'model.channels_last': True, 'model.precision': 'bfloat16'})
+
+
+def test_a_test_is_recorded_below_the_run_and_not_over_its_record(tmp_path, monkeypatch):
+    tested = []
+    monkeypatch.setattr('ltcls.engine.stage.test_checkpoint',
+                        lambda path, cfg, checkpoint, engine: tested.append(engine.work_dir))
+    (tmp_path / 'epoch_1.pth').touch()
+    assert main(['test', 'ce_resnet20_digits', str(tmp_path / 'epoch_1.pth')]) == 0
+    assert tested == [tmp_path / 'test']
 
 
 def test_values_of_options_are_literals_or_words():
@@ -225,6 +247,28 @@ def test_errors_of_other_packages_say_their_kind(monkeypatch, capsys):
     assert said.endswith('(RuntimeError; LTCLS_DEBUG=1 shows where)')
 
 
+@pytest.mark.parametrize(('command', 'hint'), [('train', '; --resume goes on'), ('list', '.')])
+def test_ctrl_c_ends_a_command_with_130_and_says_how_to_go_on(monkeypatch, capsys, command, hint):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f'ltcls.commands.{command}.run', interrupted)
+    assert main([command, *(['ce_resnet20_digits'] if command == 'train' else [])]) == 130
+    assert capsys.readouterr().err.startswith(f'stopped: Ctrl-C{hint}')
+
+
+@pytest.mark.parametrize(('last', 'line'), [
+    ('ltcls.datasets.base.DataError: a.png cannot be read', 'error: a.png cannot be read\n'),
+    ('RuntimeError: disk', 'error: disk (RuntimeError; LTCLS_DEBUG=1 shows where)\n')])
+def test_an_error_of_a_loaders_worker_is_its_last_line(monkeypatch, capsys, last, line):
+    def failed(options):
+        raise RuntimeError('Caught an error in DataLoader worker process 0.\nOriginal Traceback '
+                           f'(most recent call last):\n  File "x.py", line 1\n{last}\n')
+
+    monkeypatch.setattr('ltcls.commands.list.run', failed)
+    assert main(['list']) == 2 and capsys.readouterr().err == line
+
+
 def test_the_script_ends_with_the_status_of_the_command():
     done = subprocess.run(
         [sys.executable, str(REPOSITORY / 'tools' / 'train.py'), 'no_such_config'], text=True,
@@ -242,6 +286,8 @@ def test_components_are_listed_with_their_package(capsys):
     lines = capsys.readouterr().out.splitlines()
     [row] = [line for line in lines if ' GCLLoss ' in line]
     assert 'ltcls.losses.gcl' in row and '| losses' in row
+    assert main(['list']) == 0
+    assert not re.search(r'\| mmengine', capsys.readouterr().out)
     assert main(['list', 'configs']) == 0
     assert 'gcl-crt_resnet32_cifar10 ' in capsys.readouterr().out
     assert main(['list', 'plugins']) == 0

@@ -24,6 +24,18 @@ def test_a_network_of_its_own_size_keeps_it_and_gets_images_to_match():
     assert cfg.train_dataloader.dataset.size == 32
 
 
+def test_a_rehearsal_is_short_and_tries_what_begins_later():
+    cfg = load_config('ldam-drw_resnet20_digits', Options(cfg_options={
+        'train_dataloader.sampler': dict(type='ClassBalancedSampler', epoch_length='head')}))
+    assert any(hook.get('begin') for hook in cfg.custom_hooks)
+    assert cfg.train_cfg.val_interval > 1
+    shrink(cfg)
+    assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (1, 1)
+    assert [hook.begin for hook in cfg.custom_hooks if 'begin' in hook] == [0]
+    assert cfg.train_dataloader.sampler == dict(type='ClassBalancedSampler')
+    assert (cfg.train_dataloader.batch_size, cfg.train_dataloader.dataset.num_images) == (8, 16)
+
+
 @pytest.mark.parametrize(('backbone', 'expected'), [
     (dict(type='PromptedViT', name='vit_x', weights='timm'), dict(weights=None)),
     (dict(type='TimmBackbone', name='x', pretrained=True), dict(pretrained=False, checkpoint=None)),

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pytest import approx
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
@@ -182,3 +183,27 @@ def test_another_data_set_is_unknown_as_a_whole():
 def test_held_out_classes_must_exist_and_leave_some(held_out, message):
     with pytest.raises(DataError, match=message):
         DATASETS.build(dict(digits('test'), held_out=list(held_out)))
+
+
+def test_folder_bad_images_and_fingerprint_are_those_of_both_data_sets(tmp_path):
+    for part in ('known', 'strange', 'one', 'two'):
+        for name in 'ab':
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(4):
+                image = Image.new('RGB', (4, 4), (number, 0, 0))
+                image.save(tmp_path / part / name / f'{part}{number}.png')
+    for part in ('known', 'strange'):
+        (tmp_path / part / 'b' / 'bad.png').write_text('no image')
+
+    def build(stranger):
+        def folder(root):
+            return dict(type='FolderLT', root=root, split='test', test_per_class=2)
+        return DATASETS.build(dict(type='OpenSet', known=folder('nowhere'),
+                                   unknown=folder(str(tmp_path / stranger)),
+                                   root=str(tmp_path / 'known'), skip_bad_images=True))
+
+    with pytest.warns(UserWarning, match='goes on without'):
+        strange, one, two = map(build, ('strange', 'one', 'two'))
+    assert strange.skipped == ['b/bad.png (not an image)'] * 2
+    assert one.skipped == two.skipped == strange.skipped[:1]
+    assert one.labels.tolist() == two.labels.tolist() and one.fingerprint != two.fingerprint

@@ -91,6 +91,12 @@ def test_only_the_adapters_get_gradients_and_their_layers_leave_eval_mode(kind):
     assert not any(module.training for module in backbone.eval().modules())
 
 
+def test_width_scale_and_dropout_of_adaptformer_are_those_of_the_released_code():
+    for block in AdaptFormerViT(NAME, **SMALL).model.blocks:
+        layer = block.mlp
+        assert (layer.down.out_features, layer.scale, layer.dropout) == (64, 0.1, 0.1)
+
+
 def test_the_dropout_of_adaptformer_acts_in_training_only():
     backbone = draw(AdaptFormerViT(NAME, adapter_dropout=0.5, **SMALL)).train()
     with torch.no_grad():

@@ -156,6 +156,12 @@ def test_a_class_without_gradient_is_not_shifted():
     assert torch.equal(model.seen[1][3], features[3])
 
 
+def test_the_losses_are_the_same_where_no_gradients_are_kept():
+    expected = build().losses(FEATURES, LABELS).detach()
+    with torch.no_grad():
+        assert_close(build().losses(FEATURES, LABELS).detach(), expected)
+
+
 def test_only_the_head_learns_and_any_wrapper_trains_it():
     for method, options in ((OptimWrapper, {}), (SAM, dict(rho=0)), (GNM, dict(rho=0))):
         model = build(frozen=['backbone'])
@@ -173,8 +179,10 @@ def test_only_the_head_learns_and_any_wrapper_trains_it():
 def test_settings_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="norm='row'; use 'class', 'sample' or 'batch'"):
         build(norm='row')
-    with pytest.raises(ValueError, match='max_share=2'):
-        build(max_share=2)
+    for wrong, match in ((dict(max_share=2), 'max_share=2'), (dict(step=-1), 'step=-1'),
+                         (dict(divisor=0), 'divisor=0')):
+        with pytest.raises(ValueError, match=match):
+            build(**wrong)
     model = build()
     with pytest.raises(ValueError, match='another wrapper than CCSAM'):
         CCSAM(torch.optim.SGD(model.parameters(), lr=1.0)).update_params(

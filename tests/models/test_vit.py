@@ -166,6 +166,15 @@ def test_the_frozen_network_stays_in_eval_mode_and_dropout_acts_on_features_and_
     assert 0.4 < share < 0.6
 
 
+def test_the_dropout_of_prompts_acts_in_training_and_on_them_alone():
+    backbone, x = PromptedViT(NAME, prompt_dropout=0.5, **SMALL).train(), images()
+    with torch.no_grad():
+        assert not torch.equal(backbone(x), backbone(x))
+        backbone.prompts.zero_()
+        assert torch.equal(backbone(x), backbone(x))
+        assert torch.equal(backbone(x), backbone.eval()(x))
+
+
 def test_a_step_moves_prompts_and_head_and_nothing_else():
     torch.manual_seed(0)
     model = MODELS.build(dict(
@@ -314,8 +323,9 @@ def test_a_file_of_google_gives_the_features_of_its_arrays(tmp_path):
 def test_older_and_newer_files_of_google_hold_the_same_under_other_names(tmp_path):
     expected = from_npz_of(tmp_path, google_arrays())
     older = {f'opt/target/{name}': value for name, value in google_arrays().items()}
-    newer = {f'params/{name}': value for name, value in google_arrays(new=True).items()}
-    for arrays in (older, newer):
+    newer = [{f'{prefix}{name}': value for name, value in google_arrays(new=True).items()}
+             for prefix in ('params/', 'params/img/')]
+    for arrays in (older, *newer):
         found = from_npz_of(tmp_path, arrays)
         assert {name: value.shape for name, value in found.items()} == {
             name: value.shape for name, value in expected.items()}
