@@ -160,7 +160,7 @@ def clip_without_waiting(self) -> None:
 
 
 def leave_metal_alone() -> None:
-    """Compute on the CPU of an Apple machine: its GPU has no float64, in which classes are counted."""
+    """Compute on the CPU of an Apple machine: its GPU has no float64, which class counts need."""
     if mmengine_device.DEVICE == 'mps':
         mmengine_device.DEVICE = 'cpu'
 

@@ -102,7 +102,7 @@ def _check_best(earlier: Config, cfg: Config) -> None:
 
 
 def earlier_config(path: Path, cfg: Config) -> Path:
-    """The config file that `init_from.config` names: beside this one, or as `find_config` finds it."""
+    """The config file that `init_from.config` names: beside this one, or by `find_config`."""
     name = str(cfg.init_from.config)
     for beside in (path.parent / name, path.parent / f'{name}.py'):
         if beside.is_file():

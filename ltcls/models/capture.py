@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-VARIANTS = 64       # of one forward: stages, training and testing, smaller last batches, SAM's passes
+VARIANTS = 64       # of one forward: stages, training and testing, last batches, SAM's passes
 
 
 def capture(backbone: nn.Module, compile: bool | str, cuda_graphs: bool) -> bool:

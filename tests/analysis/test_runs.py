@@ -43,7 +43,7 @@ def test_a_run_with_imports_of_its_own_is_loaded(tmp_path, monkeypatch):
 def test_a_name_that_is_not_registered_here_is_named_with_its_key(tmp_path):
     run = with_config(make_run(tmp_path / 'run'), loss='FocalLos')
     for load in (load_model, lambda run: build_dataset(run, 'test')):
-        with pytest.raises(ValueError, match="^model.loss: 'FocalLos' is not .* Did you mean FocalLoss"):
+        with pytest.raises(ValueError, match="^model.loss: 'FocalLos' is not .* Did you mean Focal"):
             load(run)
 
 

@@ -5,8 +5,9 @@ train on the copy, compare.
 
     python tools/benchmark/reencode.py data/cifar10 data/cifar10-q50 --quality 50
 
-How much the first encoding changed the images of a tree cannot be seen from them. Without folders, crops
-of the two photographs that come with scikit-learn, shrunk as CIFAR's images were, stand for the originals:
+How much the first encoding changed the images of a tree cannot be seen from them. Without folders,
+crops of the two photographs that come with scikit-learn, shrunk as CIFAR's images were, stand for
+the originals:
 
     python tools/benchmark/reencode.py --first 75 --quality 50
 """

@@ -81,8 +81,8 @@ STUDIES = {
         shows='Two seeds, but one of GCL + DRW + SAM and of two radii of CC-SAM. **GNM** '
               'changes nothing: seed by seed it is within 0.1 points of CE and of GCL + DRW. Its pass '
               'at a random point costs next to nothing. **SAM**, at twice the passes, loses three and '
-              'five points of CE and one of GCL + DRW, where it finds more of the two rarest classes at the expense of the '
-              'others. The published gains of both do not show in 30 epochs. '
+              'five points of CE and one of GCL + DRW, where it finds more of the two rarest classes '
+              'at the expense of the others. The published gains of both do not show in 30 epochs. '
               "**CC-SAM**: the paper's radius keeps this network from learning in 30 epochs, "
               'without one image of the rarest classes right, and stage 2 cannot repair it; a tenth '
               'costs eleven points; a hundredth and a thousandth are level with CE within a point, so '
