@@ -347,7 +347,10 @@ def queued(tmp_path, monkeypatch):
             (reproduce.ledger, 'RECORDS', records), (reproduce.ledger, 'read_runs', list),
             (reproduce.ledger, 'refresh', lambda: ['ledger written'])):
         monkeypatch.setattr(module, name, value)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    # Under nohup, or in the background of a script, signals are ignored from the beginning.
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL,
+             signal.SIGHUP: signal.SIG_DFL}
+    handlers = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield records / 'reproduce' / 'ce_resnet32_cifar10_seed0.json'
     for number, handler in handlers.items():
         signal.signal(number, handler)
