@@ -92,6 +92,12 @@ def reason(error: Exception) -> str:
     return (getattr(error, 'strerror', None) or str(error) or type(error).__name__).splitlines()[0]
 
 
+def unreadable(path: str, error: Exception) -> DataError:
+    """The error for a file that fails only when it is needed."""
+    return DataError(f'{path} cannot be read ({reason(error)}). Replace or remove it; '
+                     "verify='full' finds such files early.")
+
+
 def subfolders(folder: str | Path) -> list[str]:
     """Names of the folders in a folder, sorted, without hidden ones."""
     with os.scandir(folder) as entries:
@@ -239,8 +245,7 @@ class ImageFileDataset(LongTailDataset):
         try:
             return read(self.path(index))
         except Exception as error:
-            raise DataError(f'{self.path(index)} cannot be read ({reason(error)}). Replace or '
-                            "remove it; verify='full' finds such files early.") from None
+            raise unreadable(self.path(index), error) from None
 
     def identities(self) -> list[str]:
         return [os.fsdecode(path) for path in self.paths]

@@ -9,7 +9,7 @@ import numpy as np
 from ltcls.registry import DATASETS
 
 from .base import DataError
-from .files import ImageFileDataset, pack, reason, subfolders
+from .files import ImageFileDataset, pack, subfolders, unreadable
 from .selection import class_positions, class_safe_split
 
 COLUMNS = ('path', 'label', 'split')
@@ -247,8 +247,7 @@ class FolderLT(ImageFileDataset):
                 with Image.open(self.path(index)) as image:
                     size = image.size
             except OSError as error:
-                raise DataError(f'{self.path(index)} cannot be read ({reason(error)}). Replace or '
-                                "remove it; verify='full' finds such files early.") from None
+                raise unreadable(self.path(index), error) from None
             first = first or size
             if size != first:
                 raise DataError(
