@@ -1,6 +1,7 @@
 """What fits a run to its device: where images lie, a fused optimizer, memory that is kept."""
 
 import ctypes
+import platform
 from typing import Iterable
 
 import torch
@@ -11,6 +12,8 @@ from ltcls.engine.check import LOADERS
 
 FUSED = ('SGD', 'Adam', 'AdamW')
 LARGEST_SHARE = 0.25      # of the GPU's free memory, for the images of one loader
+# What platform and torch call processors of Intel's kind, and those of them before AVX-512.
+INTEL, BEFORE_AVX512 = ('x86_64', 'AMD64'), ('DEFAULT', 'AVX2')
 # M_TOP_PAD, M_MMAP_MAX and M_TRIM_THRESHOLD of glibc's malloc.h, with what they are set to.
 ALLOCATOR = {-2: 64 * 2 ** 20, -4: 0, -1: 2 ** 31 - 1}
 
@@ -27,6 +30,13 @@ def keep_freed_memory() -> None:
         return
     for option, value in ALLOCATOR.items():
         mallopt(option, value)
+
+
+def slow_precision(precision: str | None, device: str) -> bool:
+    """Whether the device is a processor that only imitates 16 bits, at many times the time."""
+    return (device == 'cpu' and precision in ('bfloat16', 'float16')
+            and platform.machine() in INTEL
+            and torch.backends.cpu.get_cpu_capability() in BEFORE_AVX512)
 
 
 def fuse_optimizer(cfg: Config, device: str) -> None:

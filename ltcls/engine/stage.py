@@ -17,7 +17,8 @@ from torch import nn
 
 from ltcls.datasets.overlap import check_apart
 from ltcls.engine.checkpoint import check_fits, load_init, read_checkpoint
-from ltcls.engine.device import fuse_optimizer, keep_freed_memory, pin_batches, place_data
+from ltcls.engine.device import (fuse_optimizer, keep_freed_memory, pin_batches, place_data,
+                                 slow_precision)
 from ltcls.engine.dry_run import without_weights
 from ltcls.engine.interruption import InterruptionHook
 from ltcls.engine.prepare import Options, images_a_step, plain_config, rate_scale
@@ -85,7 +86,7 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
     store_config(work_dir, cfg)
     runner = build_runner(cfg if checkpoint is None else _going_on(cfg, content))
     opening = _opening(path, cfg, runner)
-    for line in [opening, *_trained_share(bare(runner.model)), *_scaling(cfg)]:
+    for line in [opening, *_trained_share(bare(runner.model)), *_scaling(cfg), *_slow(cfg)]:
         announce(line)
         runner.logger.info(line)
     if cfg.train_cfg.max_epochs and not any(p.requires_grad for p in runner.model.parameters()):
@@ -222,6 +223,16 @@ def _scaling(cfg: Config) -> list[str]:
         return []
     return [f'{images_a_step(cfg)} images a step instead of {cfg.auto_scale_lr.base_batch_size}: '
             f'learning rates are multiplied with {factor:g}']
+
+
+def _slow(cfg: Config) -> list[str]:
+    """A line where the processor has no arithmetic for the config's precision."""
+    precision = cfg.model.get('precision')
+    if not slow_precision(precision, get_device()):
+        return []
+    return [f"warning: this CPU has no arithmetic for model.precision='{precision}' and takes many "
+            'times as long as with float32: stop, and use --cfg-options model.precision=float32 in '
+            'place of --amp or of what the config says']
 
 
 # -- what a run leaves behind -------------------------------------------------------------------

@@ -195,7 +195,7 @@ def package_versions() -> dict[str, str]:
 
 
 def describe_hardware() -> dict[str, Any]:
-    """Processor, its threads in use, and GPU when there is one."""
+    """Processor, its widest instructions as torch calls them, threads in use, and GPU if any."""
     processor = platform.processor() or platform.machine()
     cpuinfo = Path('/proc/cpuinfo')
     if cpuinfo.is_file():
@@ -203,7 +203,8 @@ def describe_hardware() -> dict[str, Any]:
             if line.startswith('model name'):
                 processor = line.split(':', 1)[1].strip()
                 break
-    found = dict(system=platform.system(), cpu=processor, cores=os.cpu_count(),
+    found = dict(system=platform.system(), cpu=processor,
+                 instructions=torch.backends.cpu.get_cpu_capability(), cores=os.cpu_count(),
                  threads=torch.get_num_threads())
     if torch.cuda.is_available():
         found['gpu'] = torch.cuda.get_device_name()

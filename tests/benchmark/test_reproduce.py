@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -491,3 +493,13 @@ def test_what_the_command_says_is_packed(tmp_path, monkeypatch, capsys):
     assert pack.main(['--data', 'cifar10=a.tar', '--out', str(tmp_path), '--python', '3.13',
                       '--there', 'torch', '--limit', '0.5']) == 0
     assert given == [tmp_path, dict(cifar10=Path('a.tar')), '3.13', ['torch'], 2 ** 19]
+
+
+@pytest.mark.parametrize('gpu, instructions, precision', [
+    (True, 'AVX512', 'float32'), (False, 'AVX512', 'bfloat16'), (False, 'AVX2', 'float32')])
+def test_the_queue_takes_bfloat16_on_a_cpu_that_has_arithmetic_for_it(gpu, instructions, precision,
+                                                                      monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
+    monkeypatch.setattr(platform, 'machine', lambda: 'x86_64')
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: instructions)
+    assert reproduce.default_precision() == precision

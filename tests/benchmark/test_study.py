@@ -59,6 +59,14 @@ def test_a_study_without_numbers_beside_it_has_no_column_for_them(tmp_path):
     assert '| each seed | many |' in head and row.count('|') == head.count('|')
 
 
+def test_precisions_stand_beside_the_seeds_where_they_differ():
+    first, second = (dict(overall=dict(accuracy=a), precision='bfloat16') for a in (71.38, 70.0))
+    assert study.each_seed([first, second]) == '71.38, 70.00'
+    second['precision'] = 'float32'
+    assert study.each_seed([first, second]) == '71.38 (bfloat16), 70.00 (float32)'
+    assert study.each_seed([]) == ''
+
+
 def test_run_trains_each_row_with_each_seed(monkeypatch):
     trained = []
 

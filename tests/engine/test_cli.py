@@ -15,6 +15,7 @@ import torch
 from ltcls import __version__, cli
 from ltcls.cli import main
 from ltcls.commands.arguments import engine_options, parse_cfg_options, report
+from ltcls.engine import stage
 from ltcls.engine.prepare import Options
 from ltcls.evaluation.record import read_record
 
@@ -64,6 +65,15 @@ def test_a_warning_of_ours_is_one_line_and_others_stay_as_they_are(capsys, monke
         warnings.showwarning('old', FutureWarning, cli.__file__, 3)
     assert capsys.readouterr().err == 'warning: two lines\n'
     assert others == ['of torch', 'old'] and warnings.showwarning is usual
+
+
+def test_a_run_says_at_its_start_that_the_cpu_only_imitates_its_precision(config, capsys,
+                                                                          monkeypatch):
+    monkeypatch.setattr(stage, 'slow_precision', lambda precision, _: precision == 'bfloat16')
+    assert main(['train', str(config), '--dry-run', '--amp']) == 0
+    assert "no arithmetic for model.precision='bfloat16'" in capsys.readouterr().out
+    assert main(['train', str(config), '--dry-run']) == 0
+    assert 'no arithmetic' not in capsys.readouterr().out
 
 
 # -- options --------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What fits a run to its device; GPUs are tried on a device that holds no values."""
 
 import ctypes
+import platform
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from mmengine.config import Config
 from torch.utils.data import DataLoader
 
 from ltcls.datasets import DigitsLT, RandomImages, collate_batch
-from ltcls.engine.device import fuse_optimizer, keep_freed_memory, pin_batches, place_data
+from ltcls.engine.device import (fuse_optimizer, keep_freed_memory, pin_batches, place_data,
+                                 slow_precision)
 
 META = torch.device('meta')
 
@@ -79,3 +81,15 @@ def test_a_block_that_was_freed_is_used_again_without_new_pages():
         torch.zeros(2 ** 24)      # 64 MiB are 16384 pages
         faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     assert faults[-1] < 100, faults
+
+
+@pytest.mark.parametrize('machine, instructions, slow', [
+    ('x86_64', 'AVX2', True), ('AMD64', 'DEFAULT', True), ('x86_64', 'AVX512', False),
+    ('arm64', 'DEFAULT', False), ('aarch64', 'SVE256', False)])
+def test_16_bits_are_slow_on_processors_that_have_no_arithmetic_for_them(machine, instructions,
+                                                                         slow, monkeypatch):
+    monkeypatch.setattr(platform, 'machine', lambda: machine)
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: instructions)
+    assert slow_precision('bfloat16', 'cpu') == slow_precision('float16', 'cpu') == slow
+    assert not slow_precision('float32', 'cpu') and not slow_precision(None, 'cpu')
+    assert not slow_precision('bfloat16', 'cuda')

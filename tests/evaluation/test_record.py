@@ -38,6 +38,7 @@ def test_a_record_says_who_and_how():
     assert found['versions']['python'] == platform.python_version()
     assert found['versions']['torch'] == torch.__version__.split('+')[0]
     assert found['hardware']['cores'] == os.cpu_count()
+    assert found['hardware']['instructions'] == torch.backends.cpu.get_cpu_capability()
     assert (found['seed'], found['epoch'], found['best']['epoch']) == (1, 30, 20)
 
 

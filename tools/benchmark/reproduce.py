@@ -319,7 +319,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument('--data-root', type=Path, default=Path('data'),
                        help='folder that holds cifar10/, tiny100/ and the like')
     found.add_argument('--precision', choices=['float32', 'bfloat16'],
-                       help='float32 on a GPU and bfloat16 on a CPU when not given')
+                       help='when not given, bfloat16 on a CPU that has it, else float32')
     found.add_argument('--dry-run', action='store_true', help='print the queue and do nothing')
     return found
 
@@ -370,7 +370,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def default_precision() -> str:
     import torch
-    return 'float32' if torch.cuda.is_available() else 'bfloat16'
+
+    from ltcls.engine.device import slow_precision
+    if torch.cuda.is_available() or slow_precision('bfloat16', 'cpu'):
+        return 'float32'
+    return 'bfloat16'
 
 
 @contextlib.contextmanager

@@ -289,6 +289,13 @@ def spread(values: list[float | None]) -> str:
     return f'{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}'
 
 
+def each_seed(records: list[dict]) -> str:
+    """'71.38, 70.02'; with precisions behind them where the records differ in that."""
+    differ = len({r.get('precision') for r in records}) > 1
+    return ', '.join(f"{r['overall']['accuracy']:.2f}"
+                     + (f" ({r.get('precision', 'float32')})" if differ else '') for r in records)
+
+
 def page(study: str, results: Path = RESULTS) -> str:
     """The page as Markdown, from the records below `results`."""
     spec = STUDIES[study]
@@ -312,7 +319,7 @@ def page(study: str, results: Path = RESULTS) -> str:
 
         lines.append('| ' + ' | '.join([
             label, f'`{config}`', spread([r['overall']['accuracy'] for r in records]),
-            ', '.join(f"{r['overall']['accuracy']:.2f}" for r in records),
+            each_seed(records),
             *(['' if beside is None else f'{beside:.2f}'] if 'beside' in spec else []),
             group('many'), group('medium'), group('few'),
             spread([r['rarest']['accuracy'] for r in records]),
