@@ -44,6 +44,7 @@ class LongTailDataset(Dataset):
     """
 
     splits: tuple[str, ...] = ('train', 'test', 'dev')
+    holding: tuple[str, ...] = ('train', 'dev')      # splits that `held_out` changes
 
     def __init__(self, root: str | None = None, split: str = 'train',
                  imbalance: float | None = None, profile: str = 'exponential',
@@ -207,7 +208,7 @@ class LongTailDataset(Dataset):
 
     def _select(self, labels: np.ndarray) -> np.ndarray:
         """Positions int64 [N] of the images of this split."""
-        holds = self.held_out and self.split in ('train', 'dev')
+        holds = self.held_out and self.split in self.holding
         if not holds and not self.cut:
             return np.arange(len(labels))
         groups = class_positions(labels, len(self.classes))

@@ -16,10 +16,12 @@ class OLTRLists(ListedImages):
     """The lists of Liu et al., Large-Scale Long-Tailed Recognition in an Open World, CVPR 2019.
 
     The list of training images also names the classes, so every split needs it. 'dev' are the
-    first `held_out` images a class of the validation list; training loses nothing to it.
+    first `held_out` images a class of the validation list; training loses nothing to it, and 'val'
+    with the same `held_out` has the other ones.
     """
 
     splits = ('train', 'val', 'test', 'dev')
+    holding = ('dev', 'val')
     prefix: str
 
     @property
@@ -30,6 +32,8 @@ class OLTRLists(ListedImages):
     def rule(self) -> str:
         if self.split == 'dev':
             return f'the first {self.held_out} of val'
+        if self.split == 'val' and self.held_out:
+            return f'val after the first {self.held_out}'
         return super().rule if self.cut else self.split
 
     def read(self, split: str) -> tuple[PathTable, np.ndarray]:
@@ -46,12 +50,16 @@ class OLTRLists(ListedImages):
         return [self.identity(os.fsdecode(path)).split('/')[0] for path in paths[first]]
 
     def hold_out(self, groups: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-        if self.split != 'dev':
-            return np.zeros(0, dtype=np.int64), groups
-        if min(map(len, groups)) < self.held_out:
-            raise ValueError(f'held_out={self.held_out} exceeds the {min(map(len, groups))} images '
-                             'a class of the validation list; lower it.')
-        return np.sort(np.concatenate([group[:self.held_out] for group in groups])), groups
+        fewest = min(map(len, groups))
+        if fewest < self.held_out:
+            raise ValueError(f'held_out={self.held_out} exceeds the {fewest} images a class of the '
+                             'validation list; lower it.')
+        if self.split == 'val' and fewest == self.held_out:
+            raise ValueError(f'held_out={self.held_out} takes all {fewest} images a class of the '
+                             'validation list: none are left to validate on; lower it, or use '
+                             "split='test'.")
+        return (np.sort(np.concatenate([group[:self.held_out] for group in groups])),
+                [group[self.held_out:] for group in groups])
 
 
 def flat_val(path: str) -> str:

@@ -31,6 +31,7 @@ class OpenSet(Dataset):
         held_out: names or numbers of classes of `known`.
         root: folder of `known` instead of the one in its config.
         skip_bad_images: as in LongTailDataset, of both data sets.
+        split: of `known` instead of the one in its config, such as 'dev' for sample weights.
 
     Raises:
         DataError: no unknown classes at all, a held-out class that `known` does not have, fewer
@@ -38,9 +39,11 @@ class OpenSet(Dataset):
     """
 
     def __init__(self, known: dict, unknown: dict | None = None, held_out: Sequence = (),
-                 root: str | None = None, skip_bad_images: bool | None = None):
+                 root: str | None = None, skip_bad_images: bool | None = None,
+                 split: str | None = None):
         more = {} if skip_bad_images is None else dict(skip_bad_images=skip_bad_images)
-        known = dict(known, **more) if root is None else dict(known, root=root, **more)
+        instead = dict(root=root, split=split)
+        known = dict(known, **more, **{key: v for key, v in instead.items() if v is not None})
         self.known = DATASETS.build(known)
         self.training = self.known.split in ('train', 'dev')
         if unknown is None and not held_out:

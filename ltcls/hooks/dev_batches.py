@@ -1,7 +1,9 @@
 """Batches of a balanced development set, without end."""
 
+import random
 from typing import Iterator
 
+import numpy as np
 import torch
 from mmengine.dist import get_rank, get_world_size
 from torch import Tensor
@@ -19,7 +21,8 @@ class DevBatches:
 
     Every epoch begins anew from (seed, epoch), so that a resumed run sees the batches of an
     undisturbed one and a checkpoint need not hold them. On several ranks each takes its part of a
-    batch that is as many times larger. Nothing is drawn from the global generators.
+    batch that is as many times larger, with random transforms of its own. The global generators
+    stay as they are, so that runs with and without development batches see the same training.
 
     Args:
         train: the loader of the training set, whose way of loading is used.
@@ -49,15 +52,17 @@ class DevBatches:
     def epoch(self, epoch: int) -> Iterator[dict]:
         """The batches of an epoch."""
         generator = torch.Generator().manual_seed(epoch_seed(self.seed, epoch, STREAM))
+        own = generator.initial_seed() + get_rank()
         options = {}
         if self.train.num_workers:
             options = dict(num_workers=self.train.num_workers,
                            prefetch_factor=self.train.prefetch_factor,
                            worker_init_fn=self.train.worker_init_fn)
-        return iter(DataLoader(
+        batches = iter(DataLoader(
             self.dataset, batch_sampler=self._rounds(generator),
             collate_fn=self.train.collate_fn, pin_memory=self.train.pin_memory,
-            generator=torch.Generator().manual_seed(generator.initial_seed()), **options))
+            generator=torch.Generator().manual_seed(own), **options))
+        return batches if options else _apart(batches, own)
 
     def _rounds(self, generator: torch.Generator) -> Iterator[list[int]]:
         ranks = get_world_size()
@@ -68,6 +73,28 @@ class DevBatches:
                 order = torch.cat([order, self.indices[mixed]])
             yield order[get_rank():size:ranks].tolist()
             order = order[size:]
+
+
+def _apart(batches: Iterator[dict], seed: int) -> Iterator[dict]:
+    """The same batches, whose transforms draw from generators of their own in this process."""
+    own = (random.Random(seed).getstate(), np.random.RandomState(seed % 2 ** 32).get_state(),
+           torch.Generator().manual_seed(seed).get_state())
+    while True:
+        others = _exchange(own)
+        try:
+            batch = next(batches)
+        finally:
+            own = _exchange(others)
+        yield batch
+
+
+def _exchange(states: tuple) -> tuple:
+    """Put the global generators of this process into these states; returns those they had."""
+    found = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])
+    return found
 
 
 def balanced_indices(labels: Tensor, per_class: int, generator: torch.Generator) -> Tensor:

@@ -1,7 +1,7 @@
 """Learning to reweight: all of a sample's weight is learned, anew in each batch."""
 
 import torch
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_reduce
 from torch import Tensor
 
 from ltcls.registry import HOOKS
@@ -29,12 +29,17 @@ class L2RWHook(SampleWeightHook):
     asks_for_losses = False
 
     def sample_weights(self, problem: MetaGradient) -> tuple[Tensor, dict[str, Tensor]]:
-        helpful = (-problem.gradient(None)).clamp(min=0)
-        total = helpful.sum()
-        if get_world_size() > 1:
-            all_reduce(total, op='sum')
-        # The step takes the mean over the batches of all ranks, the method the sum.
-        samples = len(helpful) * get_world_size()
-        tiny = torch.finfo(total.dtype).tiny
-        weights = helpful / total.clamp(min=tiny) * samples
+        weights = shares_of_help(problem.gradient(None), problem.ranks)
         return weights, dict(unused=(weights == 0).float().mean(), largest=weights.max())
+
+
+def shares_of_help(slopes: Tensor, ranks: int = 1) -> Tensor:
+    """max(-slope, 0) of slopes [B] over the sum, times the samples: weights for a mean [B].
+
+    On several ranks the sum and the samples are those of all of them.
+    """
+    helpful = (-slopes).clamp(min=0)
+    total = helpful.sum()
+    if ranks > 1:
+        all_reduce(total, op='sum')
+    return helpful / total.clamp(min=torch.finfo(total.dtype).tiny) * len(helpful) * ranks

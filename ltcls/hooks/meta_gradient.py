@@ -1,7 +1,7 @@
 """How the weight of each training sample changes the loss on a development batch, exactly."""
 
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Callable, Sequence
 
@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD, Optimizer
 
+from .draws import Draws
 from .recompute import recomputed
 
 
@@ -81,6 +83,8 @@ class MetaGradient:
     product of the Jacobian of the losses with grad L_D. Batch norm is differentiated with its
     batch statistics. Parameters, buffers and `.grad` stay as they are; on several ranks both
     gradients are those of the whole batches, so that all ranks look at the same virtual step.
+    Where a layer has no forward derivative, the product is that of a derivative in reverse, of
+    <u, J grad L_D> in a vector u, at about twice the time and with the graph of a gradient.
 
     Args:
         model: the bare classifier, in training mode.
@@ -92,21 +96,24 @@ class MetaGradient:
         precision: 'float32', or 'model' for the model's own.
         shared: `losses` may be handed on to the real step: that pass moves the buffers.
         recompute: submodules that keep no activations of the development batch.
+        per_rank: each rank looks at a virtual step of its own batches.
+        reverse: take the product in reverse; True from the first layer on that needs it.
     """
 
     def __init__(self, model: nn.Module, batch: dict, dev_batch: dict | None,
                  optimizer: Optimizer, step: VirtualStep = VirtualStep(), dev_loss: str = 'ce',
                  batch_norm: str = 'batch', precision: str = 'float32', shared: bool = False,
-                 recompute: Sequence[str] = ()):
+                 recompute: Sequence[str] = (), per_rank: bool = False, reverse: bool = False):
         self.model, self.batch, self.dev_batch = model, batch, dev_batch
         self.optimizer, self.step, self.dev_loss = optimizer, step, dev_loss
         self.batch_norm, self.precision, self.shared = batch_norm, precision, shared
-        self.recompute = recompute
+        self.recompute, self.reverse = recompute, reverse
+        self.ranks = 1 if per_rank else get_world_size()
         moving = {id(p) for group in optimizer.param_groups for p in group['params']}
         self.params = {name: p for name, p in model.named_parameters()
                        if p.requires_grad and id(p) in moving}
         self._losses: Tensor | None = None
-        self._draws: tuple[Tensor, ...] | None = None      # random state before the losses
+        self._draws: Draws | None = None        # those of the first pass over the batch
 
     @property
     def labels(self) -> Tensor:
@@ -116,14 +123,14 @@ class MetaGradient:
     @property
     def share(self) -> float:
         """a, what a sample's loss is multiplied by in the virtual step, beside its weight."""
-        batch = len(self.batch['inputs']) * get_world_size()
+        batch = len(self.batch['inputs']) * self.ranks
         return 1.0 if self.step.reduction == 'sum' else 1 / batch
 
     @property
     def losses(self) -> Tensor:
         """Losses [B] at theta, with their graph; evaluated once."""
         if self._losses is None:
-            self._draws = _random_state(self.batch['inputs'].device)
+            self._draws = Draws(self.batch['inputs'].device)
             if self.shared:
                 found = _forward(self.model, self.batch, 'loss')
             else:
@@ -137,6 +144,11 @@ class MetaGradient:
         """The losses [B] that the real step may use instead of a pass of its own."""
         return self._losses if self.shared else None
 
+    @property
+    def draws(self) -> Draws | None:
+        """What the passes over the batch have drawn, for dropout and the like; None before any."""
+        return self._draws and self._draws.copy()
+
     def gradient(self, weights: Tensor | None) -> Tensor:
         """dL_D(theta~) / dw [B] at these weights [B]; None for zeros, which need no losses."""
         params = list(self.params.values())
@@ -146,7 +158,7 @@ class MetaGradient:
             total = self.share * (weights.detach() * self.losses).sum()
             grads = _filled(torch.autograd.grad(total, params, retain_graph=self.shared,
                                                 allow_unused=True), params)
-            reduce_over_ranks(grads, 'sum')
+            self.reduce(grads, 'sum')
         moved, rates = self.step.take(self.optimizer, params, grads)
         direction = self._dev_gradient(moved)
         torch._foreach_mul_(direction, rates)
@@ -164,28 +176,51 @@ class MetaGradient:
                 logits = logits.mean(dim=1) if logits.dim() == 3 else logits
                 loss = F.cross_entropy(logits, self.dev_batch['labels'])
             grads = _filled(torch.autograd.grad(loss, leaves, allow_unused=True), leaves)
-        reduce_over_ranks(grads, 'mean')
+        self.reduce(grads, 'mean')
         return grads
+
+    def reduce(self, tensors: list[Tensor], op: str) -> None:
+        """Replace tensors by their 'sum' or 'mean' over the ranks that share a virtual step."""
+        if self.ranks > 1:
+            reduce_over_ranks(tensors, op)
 
     def _slopes(self, tangents: list[Tensor]) -> Tensor:
         """The derivative [B] of the losses at theta along `tangents`."""
-        from torch.nn.attention import SDPBackend, sdpa_kernel
-        device = self.batch['inputs'].device
-        # The fused attention kernels have no forward derivative, the plain one does.
-        with (torch.no_grad(), self._context(), _same_draws(self._draws, device),
-              sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level()):
-            duals = {name: forward_ad.make_dual(parameter.detach(), tangent)
-                     for (name, parameter), tangent in zip(self.params.items(), tangents)}
+        if self._draws is None:     # no pass before this one: it draws, and others draw its again
+            self._draws, draws = Draws(self.batch['inputs'].device), nullcontext()
+        else:
+            draws = self._draws.copy().again()
+        # The fused attention kernels have no derivative of this kind, the plain one does.
+        if not self.reverse:
             try:
-                losses = self._per_sample(self._call(duals, self.batch, 'loss'))
+                with self._context(), draws, sdpa_kernel(SDPBackend.MATH):
+                    return self._forward_product(tangents)
             except (RuntimeError, NotImplementedError) as error:
                 if 'forward AD' not in str(error) and 'forward mode AD' not in str(error):
                     raise
-                raise NotImplementedError(
-                    f'{str(error).splitlines()[0]} Sample weights are learned by forward '
-                    'differentiation: replace the layer that uses it.') from error
+                warnings.warn(f'{str(error).splitlines()[0]} Sample weights are learned by '
+                              'differentiating in reverse twice, which takes longer.')
+            self.reverse, draws = True, self._draws.copy().again()
+        with self._context(), draws, sdpa_kernel(SDPBackend.MATH):
+            return self._reverse_product(tangents)
+
+    def _forward_product(self, tangents: list[Tensor]) -> Tensor:
+        with torch.no_grad(), forward_ad.dual_level():
+            duals = {name: forward_ad.make_dual(parameter.detach(), tangent)
+                     for (name, parameter), tangent in zip(self.params.items(), tangents)}
+            losses = self._per_sample(self._call(duals, self.batch, 'loss'))
             values, slopes = forward_ad.unpack_dual(losses)
         return torch.zeros_like(values) if slopes is None else slopes
+
+    def _reverse_product(self, tangents: list[Tensor]) -> Tensor:
+        leaves = {name: p.detach().requires_grad_() for name, p in self.params.items()}
+        losses = self._per_sample(self._call(leaves, self.batch, 'loss'))
+        u = torch.zeros_like(losses, requires_grad=True)
+        grads = torch.autograd.grad(losses, list(leaves.values()), u, create_graph=True,
+                                    allow_unused=True)
+        along = sum((grad * tangent).sum() for grad, tangent in zip(grads, tangents)
+                    if grad is not None)
+        return torch.autograd.grad(along, u)[0]
 
     def _call(self, parameters: dict[str, Tensor], batch: dict, mode: str):
         """The model with these parameters and with copies of its buffers."""
@@ -250,23 +285,6 @@ def _filled(grads, like) -> list[Tensor]:
     """Gradients, zeros where the loss does not depend on a tensor."""
     return [torch.zeros_like(tensor) if grad is None else grad
             for grad, tensor in zip(grads, like)]
-
-
-def _random_state(device: torch.device) -> tuple[Tensor, ...]:
-    cpu = torch.get_rng_state()
-    return (cpu, torch.cuda.get_rng_state(device)) if device.type == 'cuda' else (cpu,)
-
-
-@contextmanager
-def _same_draws(state: tuple[Tensor, ...] | None, device: torch.device):
-    """Random numbers inside begin from `state` (None: from here) and leave no trace."""
-    devices = [device] if device.type == 'cuda' else []
-    with torch.random.fork_rng(devices=devices):
-        if state is not None:
-            torch.set_rng_state(state[0])
-            if devices:
-                torch.cuda.set_rng_state(state[1], device)
-        yield
 
 
 def load_forward_rules() -> None:

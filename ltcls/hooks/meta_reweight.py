@@ -1,5 +1,6 @@
 """Meta-reweighting: class weights, and one learned number for each sample beside them."""
 
+import warnings
 from typing import Sequence
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from ltcls.longtail import effective_numbers
 from ltcls.registry import HOOKS
 
+from .l2rw import shares_of_help
 from .meta_gradient import MetaGradient, VirtualStep, check_virtual_optimizer
 from .sample_weights import SampleWeightHook
 
@@ -22,7 +24,7 @@ class MetaReweightHook(SampleWeightHook):
     development batch after a virtual step with the weights w_y + eps. eps is neither clipped nor
     normalised, so a weight may be negative; weights.jsonl has the share. With `tau=0` this is
     class-balanced training deferred to `begin`, and makes no further passes. A mixed image weighs
-    what its two labels weigh, in their shares.
+    what its two labels weigh, in their shares, as a whole: its two losses are not weighted apart.
 
     Jamal et al., Rethinking Class-Balanced Methods for Long-Tailed Visual Recognition from a Domain
     Adaptation Perspective, CVPR 2020, Algorithm 1. Where paper and authors' code differ the
@@ -39,6 +41,8 @@ class MetaReweightHook(SampleWeightHook):
         virtual_reduction: 'sum' or 'mean' of the losses in the virtual step.
         virtual_lr: its rate; None for the optimizer's current one, or pairs (first epoch, rate).
         virtual_step: 'plain' gradient; or 'optimizer', with the momentum and weight decay of SGD.
+        learned: 'part' of a weight is; or the 'whole', which is then clipped and normalised as by
+            `L2RWHook`, from a virtual step with class weights and whatever tau is.
         options: see `SampleWeightHook`.
 
     Raises:
@@ -49,7 +53,7 @@ class MetaReweightHook(SampleWeightHook):
                  class_weights: bool = True, scale_class_weights: bool = True,
                  virtual_reduction: str = 'sum',
                  virtual_lr: float | Sequence[Sequence[float]] | None = None,
-                 virtual_step: str = 'plain', **options):
+                 virtual_step: str = 'plain', learned: str = 'part', **options):
         super().__init__(begin=begin, **options)
         self._check('tau', tau, tau >= 0, 'at least 0')
         self._check('beta', beta, beta == 'auto' or not isinstance(beta, str) and 0 <= beta < 1,
@@ -58,11 +62,15 @@ class MetaReweightHook(SampleWeightHook):
                     "'sum' or 'mean'")
         self._check('virtual_step', virtual_step, virtual_step in ('plain', 'optimizer'),
                     "'plain' or 'optimizer'")
-        self.tau, self.beta = tau, beta
+        self._check('learned', learned, learned in ('part', 'whole'), "'part' or 'whole'")
+        if isinstance(virtual_lr, (list, tuple)):
+            self._check('virtual_lr', virtual_lr, min(first for first, _ in virtual_lr) <= begin,
+                        f'pairs (first epoch, rate) of which one begins at {begin} or before')
+        self.tau, self.beta, self.learned = tau, beta, learned
         self.class_weights, self.scale_class_weights = class_weights, scale_class_weights
         self.virtual_reduction, self.rule = virtual_reduction, virtual_step
         self.virtual_lr = virtual_lr
-        self.learns = tau > 0
+        self.learns = tau > 0 or learned == 'whole'
         self.by_class: Tensor | None = None
 
     def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -82,9 +90,13 @@ class MetaReweightHook(SampleWeightHook):
 
     def sample_weights(self, problem: MetaGradient) -> tuple[Tensor, dict[str, Tensor]]:
         classes = self.weights_of(problem.labels)
-        if not self.tau:
+        if not self.learns:
             return classes, {}
-        eps = -self.tau * problem.gradient(classes)
+        slopes = problem.gradient(classes)
+        if self.learned == 'whole':
+            weights = shares_of_help(slopes, problem.ranks)
+            return weights, dict(unused=(weights == 0).float().mean(), largest=weights.max())
+        eps = -self.tau * slopes
         # Apart from the sum, in which float32 would round eps.
         return classes + eps, dict(eps=eps.abs().mean(), class_weight=classes.mean())
 
@@ -99,11 +111,13 @@ class MetaReweightHook(SampleWeightHook):
 def balancing_weights(class_counts: Tensor, beta: float | str, scale: bool = True) -> Tensor:
     """Class weights (1 - beta) / (1 - beta ** n), float64 [C], scaled to an average of one.
 
-    A class without images weighs 0 and does not enter the average. `beta='auto'` is (N - 1) / N
-    with N images in all.
+    A class without images weighs 0, with a warning, and does not enter the average. `beta='auto'`
+    is (N - 1) / N with N images in all.
     """
     counts = torch.as_tensor(class_counts, dtype=torch.float64)
     present = counts > 0
+    if not present.all():
+        warnings.warn(f'Classes without a training image: {int((~present).sum())}; they weigh 0.')
     if beta == 'auto':
         beta = 1 - 1 / float(counts.sum())
     weights = present / effective_numbers(counts.clamp(min=1), beta)

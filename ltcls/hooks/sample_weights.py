@@ -24,7 +24,8 @@ class SampleWeightHook(Hook):
     A subclass writes `sample_weights`. The hook preprocesses the batch, so that the step sees the
     same augmented images, and hands over the weights with it. Where the step begins with the
     losses at the current weights, in the same precision, it uses those that the hook has computed
-    and makes no pass of its own; otherwise the hook's passes leave no trace in the model.
+    and makes no pass of its own; otherwise the hook's passes leave no trace in the model, and the
+    step draws the same masks of dropout and the like.
 
     Statistics of the weights are averaged on the device and written to weights.jsonl every
     `log_interval` iterations: one object with `epoch` (from 1), `iteration` and the averages since
@@ -44,6 +45,8 @@ class SampleWeightHook(Hook):
             pass, and keeps no activations while the development batch has its turn.
         recompute: names of the model's submodules that keep no activations of the development
             batch; its backward pass runs them once more.
+        per_rank: whether each rank of several learns from a virtual step of its own batches,
+            instead of one for all.
         log_interval: iterations.
 
     Raises:
@@ -57,7 +60,7 @@ class SampleWeightHook(Hook):
                  dev_augment: bool = True, dev_from_train: int | None = None,
                  batch_norm: str = 'batch', precision: str = 'float32',
                  share_forward: bool = True, recompute: Sequence[str] = (),
-                 log_interval: int = 50):
+                 per_rank: bool = False, log_interval: int = 50):
         self._check('begin', begin, begin >= 0, 'an epoch, counted from 0')
         self._check('dev_batch_size', dev_batch_size, dev_batch_size >= 1, 'at least 1')
         self._check('dev_loss', dev_loss, dev_loss in ('ce', 'same'), "'ce' or 'same'")
@@ -72,6 +75,7 @@ class SampleWeightHook(Hook):
         self.dev_loss, self.dev_augment, self.dev_from_train = dev_loss, dev_augment, dev_from_train
         self.batch_norm, self.precision, self.log_interval = batch_norm, precision, log_interval
         self.share_forward, self.recompute = share_forward, tuple(recompute)
+        self.per_rank, self._reverse = per_rank, False
         self.dev: DevBatches | None = None
         self._batches = None
         self._sums: dict[str, Tensor] = {}
@@ -143,11 +147,15 @@ class SampleWeightHook(Hook):
             model, batch, dev_batch, runner.optim_wrapper.optimizer,
             step=self.virtual_step(runner.epoch), dev_loss=self.dev_loss,
             batch_norm=self.batch_norm, precision=self.precision,
-            shared=self._can_share(model, runner.optim_wrapper), recompute=self.recompute)
+            shared=self._can_share(model, runner.optim_wrapper), recompute=self.recompute,
+            per_rank=self.per_rank, reverse=self._reverse)
         weights, found = self.sample_weights(problem)
-        data_batch['prepared'] = dict(batch, weights=weights)
+        self._reverse = problem.reverse
+        prepared = data_batch['prepared'] = dict(batch, weights=weights)
         if problem.handed_on is not None:
-            data_batch['prepared']['losses'] = problem.handed_on
+            prepared['losses'] = problem.handed_on
+        elif problem.draws is not None and self._takes(model, 'draws'):
+            prepared['draws'] = problem.draws
         self._note(found, weights)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
@@ -186,8 +194,11 @@ class SampleWeightHook(Hook):
         # The autocast of mmengine's wrapper surrounds the model's own passes only.
         at_weights = (getattr(wrapper, 'starts_at_weights', True)
                       and not isinstance(wrapper, AmpOptimWrapper))
-        return (same_pass and at_weights
-                and 'losses' in inspect.signature(model.forward).parameters)
+        return same_pass and at_weights and self._takes(model, 'losses')
+
+    @staticmethod
+    def _takes(model: nn.Module, name: str) -> bool:
+        return name in inspect.signature(model.forward).parameters
 
     def _note(self, found: dict[str, Tensor], weights: Tensor) -> None:
         found = dict(found, weight=weights.mean(), negative=(weights < 0).float().mean())

@@ -215,15 +215,19 @@ class Classifier(BaseModel):
 
     def forward(self, inputs: Tensor, labels: Tensor | MixedLabels | None = None,
                 weights: Tensor | None = None, mode: str = 'tensor',
-                losses: Tensor | None = None):
+                losses: Tensor | None = None, draws=None):
         """Images [B, 3, H, W] as the preprocessor hands them over.
 
         mode 'tensor' returns logits; 'loss' a dict with the losses [B]; 'predict' a list with one
         dict for the batch: scores (softmax, [B, C]) and the labels. `losses` [B] are those of this
         batch at the current weights, from a pass that is not made again; `weights` multiply them.
+        `draws.again()` is a context in which dropout and the like draw what they have drawn before.
         """
         if losses is not None and mode == 'loss':
             return dict(loss=losses if weights is None else losses * weights)
+        if draws is not None:
+            with draws.again():
+                return self.forward(inputs, labels, weights, mode)
         features = self.extract(inputs)
         if mode == 'loss':
             return dict(loss=self.losses(features, labels, weights))

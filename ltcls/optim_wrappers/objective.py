@@ -15,8 +15,9 @@ class Objective:
 
     Evaluates the bare model (not its distributed wrapper), in the model's precision, on a batch
     that is preprocessed once: the mixed images stay the same. Noise, dropout and the like are
-    drawn afresh each time. Only the first evaluation of an iteration moves batch-norm statistics
-    and other buffers, and writes `logs`.
+    drawn afresh each time; the first time like in a hook's pass that the batch has the `draws` of.
+    Only the first evaluation of an iteration moves batch-norm statistics and other buffers, and
+    writes `logs`.
 
     Args:
         model: a classifier; `model(**batch, mode='loss')` returns a dict with losses [B].
@@ -54,12 +55,13 @@ class Objective:
             losses = self.model(**self.batch, mode='loss')
         # A pass that was made before the step serves the first evaluation alone.
         self.batch.pop('losses', None)
+        self.batch.pop('draws', None)
         self._log(losses)
         return sum(value for name, value in losses.items() if 'loss' in name)
 
     def features(self) -> Tensor:
         """Features [B, D] at the current weights."""
-        with self._evaluation(self.model, 'features'):
+        with self._evaluation(self.model, 'features'), self._drawn():
             return self.model.extract(self.batch['inputs'])
 
     def logits(self, features: Tensor, head: dict[str, Tensor] | None = None) -> Tensor:
@@ -80,9 +82,10 @@ class Objective:
         labels = self.labels if first_label else self.batch['labels']
         # The backbone does not run: only the head and the loss have buffers that could move.
         with (self._evaluation(self.model.head, 'head'),
-              self._evaluation(self.model.loss, 'loss')):
+              self._evaluation(self.model.loss, 'loss'), self._drawn()):
             losses = self.model.losses(features, labels, self.batch.get('weights'),
                                        index=index, head=head, logits=logits)
+        self.batch.pop('draws', None)
         if index is None:
             self._log(dict(loss=losses))
         return losses
@@ -98,6 +101,11 @@ class Objective:
             return torch.func.functional_call(
                 _Part(self), {f'model.{name}': value for name, value in parameters.items()},
                 (index, first_label))
+
+    def _drawn(self):
+        """A context that draws what a hook's pass has drawn, in parts one after the other."""
+        draws = self.batch.get('draws')
+        return nullcontext() if draws is None else draws.again()
 
     def _log(self, losses: dict) -> None:
         if not self.logs:

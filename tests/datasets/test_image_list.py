@@ -129,6 +129,16 @@ def test_development_images_are_the_first_of_each_class_in_the_validation_list(p
         PlacesLT(root=str(places), split='dev', held_out=3)
 
 
+def test_validation_images_are_the_ones_that_the_development_set_leaves(places):
+    fill(places)
+    whole, dev, rest = (PlacesLT(root=str(places), split=split, held_out=held_out)
+                        for split, held_out in (('val', 0), ('dev', 1), ('val', 1)))
+    assert sorted([*dev.identities(), *rest.identities()]) == sorted(whole.identities())
+    assert len({data.fingerprint for data in (whole, dev, rest)}) == 3
+    with pytest.raises(DataError, match='takes all 2 images a class.*none are left to validate on'):
+        PlacesLT(root=str(places), split='val', held_out=2)
+
+
 def test_both_forms_of_the_lists_are_the_same_data(places, tmp_path):
     other = tmp_path / 'other'
     other.mkdir()

@@ -4,12 +4,14 @@ import torch
 from PIL import Image
 from pytest import approx
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+from torch.utils.data import DataLoader
 
-from ltcls.datasets import DataError, OpenSet
+from ltcls.datasets import DataError, OpenSet, collate_batch
 from ltcls.evaluation import OpenSetAccuracy
 from ltcls.evaluation.open_set import auroc, f_measures, measure_open_set
 from ltcls.evaluation.record import build_record, recombines
 from ltcls.evaluation.table import run_table
+from ltcls.hooks.dev_batches import DevBatches
 from ltcls.registry import DATASETS, METRICS
 
 # Three known classes, four unknown images; -1 is unknown, and rejected.
@@ -161,6 +163,16 @@ def test_held_out_classes_leave_the_training_set_and_are_unknown_in_the_test_set
     last = train[len(train) - 1]
     assert last['inputs'].equal(train.known[train.places[-1]]['inputs'])
     assert train.fingerprint != test.fingerprint
+
+
+def test_a_split_of_the_known_images_serves_sample_weights():
+    config = dict(type='OpenSet', known=dict(type='DigitsLT', split='train', held_out=3),
+                  held_out=[9])
+    train = DATASETS.build(config)
+    loader = DataLoader(train, batch_size=4, collate_fn=collate_batch)
+    labels = next(DevBatches(loader, config, batch_size=27).epoch(0))['labels']
+    assert torch.equal(labels.bincount(), torch.full((9,), 3))
+    assert not np.isin(DATASETS.build(dict(config, split='dev')).members, train.members).any()
 
 
 def test_another_data_set_is_unknown_as_a_whole():

@@ -1,5 +1,7 @@
 """The derivative of the development loss by sample weights: worked numbers, and the slow way."""
 
+import warnings
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -254,22 +256,55 @@ def test_attention_is_differentiated_in_its_plain_form():
     assert_close(fast, slow, atol=0, rtol=1e-8)
 
 
-def test_an_operator_without_a_forward_derivative_is_named():
-    class Square(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            ctx.save_for_backward(x)
-            return x ** 2
+class Square(torch.autograd.Function):
+    """x * x, which cannot be differentiated forward."""
 
-        @staticmethod
-        def backward(ctx, grad):
-            return 2 * ctx.saved_tensors[0] * grad
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x ** 2
 
-    model = linear()
-    model.network = nn.Sequential(model.network, type('Squared', (nn.Module,), dict(
-        forward=lambda self, x: Square.apply(x)))())
-    with pytest.raises(NotImplementedError, match='replace the layer'):
-        MetaGradient(model, BATCH, DEV, sgd(model)).gradient(CLASS_WEIGHTS)
+    @staticmethod
+    def backward(ctx, grad):
+        return 2 * ctx.saved_tensors[0] * grad
+
+
+class Squaring(Block):
+    def forward(self, x):
+        return Square.apply(super().forward(x))
+
+
+@pytest.mark.parametrize('shared', [False, True])
+def test_an_operator_without_a_forward_derivative_is_differentiated_in_reverse(shared):
+    torch.manual_seed(0)
+    model = Toy(Squaring(dropout=0.4).double()).train()
+    batch, dev = images(12, seed=1), images(9, seed=2)
+    weights = torch.linspace(0.5, 1.5, 12, dtype=torch.float64)
+    before = state(model)
+    torch.manual_seed(5)
+    slow = double_backward(model, batch, dev, weights, lr=0.05)
+    for reverse in (False, True):
+        torch.manual_seed(5)
+        problem = MetaGradient(model, batch, dev, sgd(model, lr=0.05), reverse=reverse,
+                               shared=shared)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter('always')
+            found = problem.gradient(weights)
+        told = [line for line in told if 'differentiating in reverse' in str(line.message)]
+        assert len(told) == (not reverse) and problem.reverse
+        assert_close(found, slow, atol=0, rtol=1e-8)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items()
+               if not shared or value.dim() and 'running' not in name)
+
+
+def test_the_product_in_reverse_is_the_one_forward():
+    found = []
+    for reverse in (False, True):
+        model, batch, dev = convolutional(), images(12, seed=1), images(9, seed=2)
+        model.unused = nn.Parameter(torch.ones(3))
+        problem = MetaGradient(model, batch, dev, sgd(model, lr=0.05), reverse=reverse)
+        found.append(problem.gradient(torch.ones(12, dtype=torch.float64)))
+    assert_close(found[1], found[0], atol=0, rtol=1e-10)
 
 
 def test_a_loss_that_is_one_number_is_refused():

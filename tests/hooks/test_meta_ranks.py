@@ -22,9 +22,21 @@ METHODS = {
     'mean': (lambda: MetaReweightHook(begin=0, tau=10.0, virtual_reduction='mean'),
              PerturbedOptimWrapper),
     'l2rw': (L2RWHook, OptimWrapper),
+    'whole': (lambda: MetaReweightHook(begin=0, learned='whole'), OptimWrapper),
     'meta_weight_net': (weight_net, OptimWrapper),
+    'meta_weight_net-imbalance': (lambda: weight_net(variant='imbalance', lr=0.1), OptimWrapper),
     'sam': (lambda: MetaReweightHook(begin=0, tau=10.0),
             lambda optimizer: SAM(optimizer, sync_ascent=True)),
+}
+
+
+OWN = {
+    'meta_reweight': lambda: MetaReweightHook(begin=0, tau=10.0, per_rank=True),
+    'mean': lambda: MetaReweightHook(begin=0, tau=10.0, virtual_reduction='mean', per_rank=True),
+    'l2rw': lambda: L2RWHook(per_rank=True),
+    'meta_weight_net': lambda: weight_net(per_rank=True, lr=0.0),
+    'imbalance': lambda: weight_net(per_rank=True, variant='imbalance', lr=0.0),
+    'stepped': lambda: weight_net(per_rank=True),
 }
 
 
@@ -37,9 +49,18 @@ def scene(name, rank=None):
     wrapped = model if rank is None else DistributedClassifier(model)
     weights = run(hook, wrapped, wrapper(optimizer), steps=2, rank=rank)
     found = dict(weights=weights, model=state(model))
-    if name == 'meta_weight_net':
+    if 'net' in name:
         found['net'] = state(hook.net)
     return found
+
+
+def first_weights(name, rank, half):
+    """The weights of the first step from this half alone, by ranks that do not share it."""
+    model, hook = classifier(norm=False), OWN[name]()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    wrapped = model if rank is None else DistributedClassifier(model)
+    return dict(weights=run(hook, wrapped, OptimWrapper(optimizer), rank=half),
+                net=state(hook.net) if hasattr(hook, 'net') else {})
 
 
 def begun_net(rank):
@@ -52,7 +73,8 @@ def begun_net(rank):
 
 
 def scenes(rank: int) -> dict:
-    return {'begun': begun_net(rank), **{name: scene(name, rank) for name in METHODS}}
+    return {'begun': begun_net(rank), **{name: scene(name, rank) for name in METHODS},
+            **{f'{name} alone': first_weights(name, rank, rank) for name in OWN}}
 
 
 @pytest.fixture(scope='module')
@@ -73,6 +95,19 @@ def test_two_halves_are_weighed_and_trained_like_the_whole(ranks, name):
     assert_close(together, alone['weights'], atol=1e-6, rtol=1e-4)
     for found in ranks:
         assert_close(found[name]['model'], alone['model'], atol=1e-6, rtol=1e-4)
-    if name == 'meta_weight_net':
+    if 'net' in name:
         for found in ranks:
             assert_close(found[name]['net'], alone['net'], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize('name', [name for name in OWN if name != 'stepped'])
+def test_a_rank_can_learn_from_a_virtual_step_of_its_own(ranks, name):
+    for half, found in enumerate(ranks):
+        expected = first_weights(name, None, half)['weights']
+        assert_close(found[f'{name} alone']['weights'], expected, atol=1e-6, rtol=1e-4)
+
+
+def test_the_weight_net_stays_the_same_on_ranks_that_learn_apart(ranks):
+    one, other = (found['stepped alone']['net'] for found in ranks)
+    assert_close(one, other, atol=0, rtol=0)
+    assert not torch.equal(one['0.weight'], begun_net(4)['0.weight'])

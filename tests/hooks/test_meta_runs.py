@@ -1,13 +1,15 @@
 """Learned sample weights in whole runs: begin, log, resuming; and development batches."""
 
 import json
+import random
 from collections import OrderedDict
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from ltcls.datasets import DigitsLT
 from ltcls.datasets.loading import collate_batch
@@ -158,6 +160,43 @@ def test_an_epoch_has_its_own_batches_and_always_the_same():
     assert torch.equal(first, again)
     assert not torch.equal(first, later) and not torch.equal(first, other)
     assert torch.equal(torch.get_rng_state(), draws)
+
+
+class Drawing(Dataset):
+    """Images whose transforms draw from all three generators of the process."""
+
+    labels = [0] * 8
+
+    def __init__(self, split='train'):
+        self.split = split
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        return dict(inputs=torch.rand(2), labels=0, python=random.random(),
+                    numpy=float(np.random.rand()))
+
+
+def drawn(rank, monkeypatch):
+    monkeypatch.setattr(dev_batches, 'get_rank', lambda: rank)
+    loader = DataLoader(Drawing(), batch_size=4)
+    batches = DevBatches(loader, dict(type=Drawing), 4).epoch(3)
+    found = [next(batches) for _ in range(3)]
+    return [torch.cat([batch[name].flatten().double() for batch in found])
+            for name in ('inputs', 'python', 'numpy')]
+
+
+def test_transforms_of_development_images_leave_the_generators_alone(monkeypatch):
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1]
+    first = drawn(0, monkeypatch)
+    assert torch.equal(torch.get_rng_state(), before[0]) and random.getstate() == before[1]
+    assert np.array_equal(np.random.get_state()[1], before[2])
+    torch.manual_seed(99)
+    again, other = drawn(0, monkeypatch), drawn(1, monkeypatch)
+    for one, two, three in zip(first, again, other):
+        assert torch.equal(one, two) and len(one.unique()) == len(one)
+        assert not torch.isin(one, three).any()
 
 
 def test_ranks_have_the_parts_of_one_batch(monkeypatch):

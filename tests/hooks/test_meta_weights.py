@@ -42,7 +42,29 @@ def test_the_class_weights_of_the_paper():
 
 def test_bare_class_weights_are_not_scaled():
     weights = balancing_weights(exponential_counts(4990, 10, 10), 0.9999, scale=False)
-    assert_close(weights[[0, 9]], rows(2.54532165e-04, 2.05432365e-03), atol=0, rtol=1e-8)
+    assert_close(weights, rows(
+        2.54532165e-04, 3.12064571e-04, 3.86808541e-04, 4.83685713e-04, 6.09190039e-04,
+        7.71581425e-04, 9.81081751e-04, 1.25255627e-03, 1.60325405e-03, 2.05432365e-03),
+        atol=0, rtol=1e-8)
+
+
+def test_other_readings_of_the_paper_do_not_give_its_class_weights():
+    whole = balancing_weights(exponential_counts(5000, 10, 10), 0.9999)
+    assert_close(whole, rows(0.292341, 0.358366, 0.444188, 0.555540, 0.699693, 0.885779, 1.126570,
+                             1.437524, 1.841483, 2.358515), atol=5e-7, rtol=0)
+    by_size = balancing_weights(exponential_counts(4990, 10, 10), 'auto')
+    assert_close(by_size, rows(0.267621, 0.336611, 0.425805, 0.541073, 0.690141, 0.882819,
+                               1.131236, 1.453017, 1.868607, 2.403070), atol=5e-7, rtol=0)
+
+
+@pytest.mark.parametrize('imbalance, expected', [
+    (200, (0.0275, 0.0446, 0.0758, 0.1321, 0.2337, 0.4175, 0.7501, 1.3551, 2.4593, 4.5043)),
+    (100, (0.0502, 0.0763, 0.1201, 0.1935, 0.3162, 0.5208, 0.8636, 1.4389, 2.3859, 4.0345)),
+    (50, (0.0888, 0.1264, 0.1849, 0.2755, 0.4155, 0.6329, 0.9682, 1.4834, 2.2829, 3.5415)),
+    (20, (0.1796, 0.2346, 0.3119, 0.4202, 0.5717, 0.7831, 1.0777, 1.4901, 2.0626, 2.8685))])
+def test_class_weights_of_cifar10(imbalance, expected):
+    weights = balancing_weights(exponential_counts(4990, 10, imbalance), 0.9999)
+    assert_close(weights, rows(*expected), atol=5.1e-5, rtol=0)
 
 
 @pytest.mark.parametrize('beta, expected', [
@@ -62,7 +84,8 @@ def test_class_weights_of_cifar100(imbalance, expected):
 
 
 def test_a_class_without_images_weighs_nothing_and_does_not_count():
-    weights = balancing_weights([500, 0, 50, 10], 0.9999)
+    with pytest.warns(UserWarning, match='without a training image: 1; they weigh 0'):
+        weights = balancing_weights([500, 0, 50, 10], 0.9999)
     assert weights[1] == 0
     assert_close(weights[[0, 2, 3]], balancing_weights([500, 50, 10], 0.9999))
 
@@ -132,6 +155,14 @@ def test_worked_numbers_of_a_whole_step(case):
     assert_close(model.network.bias.detach(), rows(*bias), atol=2e-9, rtol=0)
 
 
+def test_the_whole_weight_can_be_learned_clipped_and_normalised():
+    model, hook = linear(), reweighting(tau=0, learned='whole', virtual_reduction='mean')
+    problem = MetaGradient(model, BATCH, DEV, sgd(model), hook.virtual_step(0))
+    weights, found = hook.sample_weights(problem)
+    assert hook.learns and found['unused'] == 0.25
+    assert_close(weights / 4, rows(0.352212562, 0.322744136, 0.325043302, 0.0), atol=2e-9, rtol=0)
+
+
 def test_eps_is_neither_clipped_nor_normalised():
     model, hook = linear(), reweighting(tau=1000.0)
     weights, _ = hook.sample_weights(MetaGradient(model, BATCH, DEV, sgd(model)))
@@ -161,6 +192,34 @@ def test_worked_weights_of_learning_to_reweight():
     # The batch loss is the sum; the step takes the mean over four.
     assert_close(weights / 4, rows(0.353632106, 0.319228156, 0.327139738, 0.0), atol=2e-9, rtol=0)
     assert found['unused'] == 0.25
+
+
+def square_model():
+    """Another model of two classes without bias, and its images, of worked numbers."""
+    model = linear()
+    model.network = torch.nn.Linear(2, 2, bias=False).double()
+    model.network.weight.data = rows([0.5, -0.5], [-0.25, 0.25])
+    batch = dict(inputs=rows([1.0, 0.0], [0.0, 1.0], [1.0, 1.0]), labels=torch.tensor([0, 1, 0]))
+    return model, batch, dict(inputs=rows([1.0, 0.5], [0.0, 2.0]), labels=torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize('hook, weights, loss, matrix', [
+    (L2RWHook(), [0.427808, 0.169286, 0.402906], 0.510272,
+     [[0.533870, -0.485286], [-0.283870, 0.235286]]),
+    (MetaReweightHook(begin=0), [0.500126, 1.500045, 0.500126], 0.373490,
+     [[0.513684, -0.507706], [-0.263684, 0.257706]])])
+def test_worked_steps_of_another_model(hook, weights, loss, matrix):
+    model, batch, dev = square_model()
+    hook.by_class = rows(0.5, 1.5)
+    optimizer = sgd(model)
+    found, _ = hook.sample_weights(MetaGradient(model, batch, dev, optimizer))
+    summed = isinstance(hook, L2RWHook)       # its loss is the sum; the step takes the mean
+    assert_close(found / (3 if summed else 1), rows(*weights), atol=1e-6, rtol=0)
+    total = model(**batch, weights=found, mode='loss')['loss'].mean()
+    total.backward()
+    optimizer.step()
+    assert_close(total.detach(), rows(loss)[0], atol=1e-6, rtol=0)
+    assert_close(model.network.weight.detach(), rows(*matrix), atol=1e-6, rtol=0)
 
 
 def test_a_batch_in_which_no_sample_helps_weighs_nothing():
@@ -196,6 +255,35 @@ def test_the_weight_net_descends_the_development_loss_through_the_virtual_step()
         assert_close(value, other, atol=1e-10, rtol=1e-8)
     assert_close(weights, expected(losses)[:, 0].detach(), atol=1e-10, rtol=1e-8)
     assert ((weights > 0) & (weights < 1)).all() and not weights.requires_grad
+
+
+@pytest.mark.parametrize('variant, expected', [
+    ('noise', [-6.24900e-4, -1.237611e-3, -1.249800e-3, -2.475223e-3]),
+    ('imbalance', [-2.33498e-5, 7.01859e-6, -4.66997e-5, 1.40372e-5])])
+def test_worked_gradients_of_the_weight_net(variant, expected):
+    model, batch, dev = square_model()
+    hook = MetaWeightNetHook(hidden=1, variant=variant)
+    hook.net.double()
+    with torch.no_grad():
+        for parameter, value in zip(hook.net.parameters(), (1.0, 0.0, 0.5, -0.2)):
+            parameter.fill_(value)
+    hook.optimizer = sgd(hook.net, lr=0.1)
+    weights, _ = hook.sample_weights(MetaGradient(model, batch, dev, sgd(model),
+                                                  hook.virtual_step(0)))
+    found = torch.cat([parameter.grad.flatten() for parameter in hook.net.parameters()])
+    assert_close(found, rows(*expected), atol=1e-9, rtol=2e-5)
+    values = hook.net(rows([0.386871], [0.386871], [0.693147]))[:, 0].detach()
+    expected = values if variant == 'noise' else 3 * values / values.sum()
+    assert_close(weights, expected, atol=1e-6, rtol=0)
+
+
+def test_the_variants_of_the_weight_net_have_the_optimizers_of_their_code():
+    noise, imbalance = MetaWeightNetHook().optimizer, MetaWeightNetHook(variant='imbalance').optimizer
+    assert type(noise) is torch.optim.Adam and type(imbalance) is torch.optim.SGD
+    found = [[o.defaults.get(name) for name in ('lr', 'weight_decay', 'momentum', 'nesterov')]
+             for o in (noise, imbalance)]
+    assert found == [[1e-3, 1e-4, None, None], [1e-5, 5e-4, 0.9, True]]
+    assert MetaWeightNetHook(variant='imbalance', lr=0.0).optimizer.defaults['lr'] == 0
 
 
 # -- with real classifiers and optim wrappers -----------------------------------------------
@@ -244,6 +332,26 @@ def test_a_pass_of_another_kind_is_not_shared(change):
     model = classifier(**options)
     run(METHODS['meta_reweight'](**change), model, OptimWrapper(sgd(model)))
     assert model.backbone.passes == 4 and int(model.backbone.bn.num_batches_tracked) == 1
+
+
+@pytest.mark.parametrize('method, wrapper, options, model_options, order', [
+    # The passes in their order: over the batch, the development batch, or SAM's second one.
+    ('meta_reweight', OptimWrapper, dict(share_forward=False), {}, 'BdBB'),
+    ('meta_reweight', OptimWrapper, dict(batch_norm='running'), {}, 'BdBB'),
+    ('meta_reweight', OptimWrapper, {}, dict(precision='bfloat16'), 'BdBB'),
+    ('meta_reweight', OptimWrapper, {}, {}, 'BdB'),
+    ('meta_reweight', GNM, {}, {}, 'BdBB'), ('meta_reweight', SAM, {}, {}, 'BdB2'),
+    ('meta_weight_net', GNM, {}, {}, 'BdBB'),
+    ('l2rw', OptimWrapper, {}, {}, 'dBB'), ('l2rw', GNM, {}, {}, 'dBB')])
+def test_all_passes_over_a_batch_have_the_same_masks(method, wrapper, options, model_options,
+                                                     order):
+    model = classifier(dropout=0.5, **model_options)
+    torch.manual_seed(7)
+    run(METHODS[method](**options), model, wrapper(sgd(model)))
+    masks = model.backbone.masks
+    assert len(masks) == len(order)
+    first = masks[order.index('B')]
+    assert [torch.equal(mask, first) for mask in masks] == [pass_ == 'B' for pass_ in order]
 
 
 def test_a_pass_outside_autocast_is_not_shared():

@@ -1,0 +1,39 @@
+"""Random numbers that are drawn once more."""
+
+from contextlib import contextmanager
+
+import torch
+
+
+class Draws:
+    """The random numbers that were drawn from some moment on, to be drawn again.
+
+    Args:
+        device: of the model; its generator and the host's are looked at now.
+    """
+
+    def __init__(self, device: torch.device):
+        self.devices = [device] if device.type == 'cuda' else []
+        self.states = self._now()
+
+    def copy(self) -> 'Draws':
+        """The same numbers from the same one on."""
+        found = object.__new__(Draws)
+        found.devices, found.states = self.devices, self.states
+        return found
+
+    @contextmanager
+    def again(self):
+        """Inside, these numbers are drawn, the second time from where the first ended.
+
+        The generators are left as they were.
+        """
+        with torch.random.fork_rng(devices=self.devices):
+            torch.set_rng_state(self.states[0])
+            for device, state in zip(self.devices, self.states[1:]):
+                torch.cuda.set_rng_state(state, device)
+            yield
+            self.states = self._now()
+
+    def _now(self) -> list[torch.Tensor]:
+        return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self.devices)]
