@@ -5,7 +5,9 @@ from .gcl import AngularGCLLoss, GCLLoss
 from .label_aware_smoothing import LabelAwareSmoothingLoss
 from .ldam import LDAMLoss
 from .logit_adjustment import BalancedSoftmaxLoss, LogitAdjustedLoss
+from .logit_gradient import LogitGradientPenalty
 from .vs import VSLoss
 
 __all__ = ['AngularGCLLoss', 'BalancedSoftmaxLoss', 'CrossEntropyLoss', 'FocalLoss', 'GCLLoss',
-           'LDAMLoss', 'LabelAwareSmoothingLoss', 'LogitAdjustedLoss', 'LongTailLoss', 'VSLoss']
+           'LDAMLoss', 'LabelAwareSmoothingLoss', 'LogitAdjustedLoss',
+           'LogitGradientPenalty', 'LongTailLoss', 'VSLoss']

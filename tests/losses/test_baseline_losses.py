@@ -9,7 +9,8 @@ from torch.testing import assert_close
 
 from ltcls.longtail import effective_number_weights
 from ltcls.losses import (BalancedSoftmaxLoss, CrossEntropyLoss, FocalLoss,
-                          LabelAwareSmoothingLoss, LDAMLoss, LogitAdjustedLoss, VSLoss)
+                          LabelAwareSmoothingLoss, LDAMLoss, LogitAdjustedLoss,
+                          LogitGradientPenalty, VSLoss)
 from ltcls.registry import LOSSES
 
 LOGITS = torch.tensor([[2, 1, 0], [0.5, -0.5, 1]], dtype=torch.float64)
@@ -32,7 +33,8 @@ def equal(actual, expected, atol=2e-6):
 ALL_LOSSES = [
     CrossEntropyLoss(), FocalLoss(2.0), FocalLoss(0.5, form='sigmoid'), LDAMLoss(),
     LogitAdjustedLoss(), BalancedSoftmaxLoss(), VSLoss(), LabelAwareSmoothingLoss(),
-    LabelAwareSmoothingLoss(form='paper'),
+    LabelAwareSmoothingLoss(form='paper'), LogitGradientPenalty(),
+    LogitGradientPenalty(balanced=False),
 ]
 
 

@@ -222,6 +222,22 @@ def test_under_mixing_each_label_has_its_own_weighted_mean(features):
     assert_close(mixed, expected)
 
 
+def test_a_penalty_averaged_by_class_has_the_classes_of_each_mixed_label(features):
+    model = build(loss='LogitGradientPenalty')
+    first, second = LABELS, torch.tensor([1, 1, 1, 1, 2, 2])
+    weights = torch.rand(6)
+    mixed = model.losses(features, MixedLabels(first, second, torch.tensor(0.3)), weights=weights)
+    logits = model.head(features)
+
+    def losses(labels, factors):      # factors are B / (K n_c)
+        norms = (logits.softmax(dim=1) - F.one_hot(labels, 4)).square().sum(dim=1)
+        return F.cross_entropy(logits, labels, reduction='none') + torch.tensor(factors) * norms
+
+    expected = (0.3 * losses(first, [1/2, 1/2, 3/2, 3/2, 3/2, 1/2])
+                + 0.7 * losses(second, [3/4, 3/4, 3/4, 3/4, 3/2, 3/2]))
+    assert_close(mixed, weights * expected)
+
+
 def test_shared_noise_is_drawn_once_for_both_labels(features):
     labels = MixedLabels(LABELS, LABELS.roll(1), torch.tensor(0.5))
     model = build(loss=ToyNoisyLoss)
