@@ -201,14 +201,28 @@ class PerturbedOptimWrapper(OptimWrapper):
         draw(flat)
         return views
 
-    def average(self, tensors: Sequence[Tensor | None]) -> None:
-        """Replace tensors by their mean over ranks, in one collective."""
-        tensors = [tensor for tensor in tensors if tensor is not None]
-        if get_world_size() == 1 or not tensors:
-            return
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    def average(self, tensors: Sequence[Tensor | None],
+                params: Sequence[nn.Parameter] | None = None) -> list[Tensor | None]:
+        """Means over ranks of one tensor for each of `params`, in one collective.
+
+        Tensors are overwritten. None counts as zero; what is None on every rank stays None.
+        """
+        params = self.params if params is None else params
+        if get_world_size() == 1 or not params:
+            return list(tensors)
+        absent = any(tensor is None for tensor in tensors)
+        whole = [torch.zeros_like(p) if tensor is None else tensor
+                 for p, tensor in zip(params, tensors)]
+        # Ranks may lack different ones: each says which it has, so that all send the same shapes.
+        flags = whole[0].new_ones(len(whole)) if not absent else whole[0].new_tensor(
+            [float(tensor is not None) for tensor in tensors])
+        flat = torch.cat([*(tensor.reshape(-1) for tensor in whole), flags])
         all_reduce(flat, op='mean')
-        torch._foreach_copy_(tensors, _unflatten(flat, tensors))
+        torch._foreach_copy_(whole, _unflatten(flat, whole))
+        if not absent:
+            return whole
+        used = (flat[-len(whole):] > 0).tolist()
+        return [tensor if somewhere else None for tensor, somewhere in zip(whole, used)]
 
     # -- state ----------------------------------------------------------------------------------
 
@@ -293,18 +307,9 @@ class PerturbedOptimWrapper(OptimWrapper):
         params = self._trainable()
         if get_world_size() == 1 or not params:
             return
-        absent = [p for p in params if p.grad is None]
-        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
-        flags = grads[0].new_ones(len(params)) if not absent else grads[0].new_tensor(
-            [float(p.grad is not None) for p in params])
-        flat = torch.cat([*(grad.reshape(-1) for grad in grads), flags])
-        all_reduce(flat, op='mean')
-        torch._foreach_copy_(grads, _unflatten(flat, grads))
-        if absent:
-            used = (flat[-len(params):] > 0).tolist()
-            for parameter, grad, somewhere in zip(params, grads, used):
-                if parameter.grad is None and somewhere:
-                    parameter.grad = grad
+        for parameter, grad in zip(params, self.average([p.grad for p in params], params)):
+            if parameter.grad is None:
+                parameter.grad = grad
 
 
 def total_norm(tensors: Sequence[Tensor | None]) -> Tensor:

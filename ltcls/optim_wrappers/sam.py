@@ -65,7 +65,7 @@ class SAM(PerturbedOptimWrapper):
             return self.backward(objective().mean())
         ascent = self.gradient(self.ascent_loss(objective))
         if self.sync_ascent:
-            self.average(ascent)
+            ascent = self.average(ascent)
         with self.perturbed(self.offsets(ascent, rho)):
             self.backward(objective().mean())
 

@@ -35,6 +35,10 @@ def scenes(rank: int) -> dict:
             objective(model, rows([1, 3]) if rank == 0 else rows([4, 1])))
         found[f'worked-{name}'] = model.weight.detach()
 
+    model = FunctionModel(partly_used, everywhere=[3.0], once=[4.0, 4.0], never=[5.0])
+    SAM(sgd(model), rho=0.1, sync_ascent=True).update_params(objective(model, rows([1])))
+    found['pair-synced'] = torch.cat([p.detach() for p in model.parameters()])
+
     calls = []
     original = perturbed.all_reduce
     perturbed.all_reduce = lambda *a, **k: (calls.append(1), original(*a, **k))[1]
@@ -117,6 +121,17 @@ def test_a_rank_without_a_gradient_counts_as_zero_and_nobody_s_parameter_stays(r
     # Gradients 2 w of the mean over ranks, weight decay 0.5, rate 0.1.
     for found in ranks:
         assert_close(found['pair'], rows(1 - 0.1 * (2 + 0.5), 2 - 0.1 * (4 / 2 + 1), 3))
+
+
+def test_a_synced_ascent_is_that_of_the_whole_batch_where_ranks_use_different_weights(
+        ranks):
+    # Mean gradients (6, 4, 4): a rank without one counts as zero. At the end of the radius they are
+    # 2 w of the first weight and w of the others.
+    start, ascent = rows(3, 4, 4), rows(6, 4, 4)
+    there = start + 0.1 * ascent / ascent.norm()
+    expected = start - 0.1 * there * rows(2, 1, 1)
+    for found in ranks:
+        assert_close(found['pair-synced'], torch.cat([expected, rows(5)]), atol=1e-10, rtol=0)
 
 
 def test_an_overflow_on_one_rank_skips_the_step_on_both(ranks):
