@@ -23,7 +23,8 @@ class PerturbedOptimWrapper(OptimWrapper):
     and the step are here, once for all. The precision is the model's (`model.precision`); float16
     needs `loss_scale` beside it. Each micro-batch is perturbed on its own, and each rank perturbs
     with its own part of the batch; gradients are averaged over ranks once, before clipping.
-    Perturbed weights are restored bit for bit, also when the loss raises.
+    Perturbed weights are restored bit for bit, also when the loss raises; gradients are then what
+    earlier micro-batches have left.
 
     Args:
         optimizer, accumulative_counts, clip_grad: as in mmengine's `OptimWrapper`.
@@ -86,7 +87,8 @@ class PerturbedOptimWrapper(OptimWrapper):
                             "ltcls Classifier, whose train_step hands one over.")
         if objective.model is not self._model:
             self._choose(objective.model)
-        self.accumulate_grad(objective)
+        with self._gradients_restored():
+            self.accumulate_grad(objective)
         self._inner_count += 1
         if self.should_update():
             self.step(**(step_kwargs or {}))
@@ -298,6 +300,30 @@ class PerturbedOptimWrapper(OptimWrapper):
         with torch.no_grad():
             torch._foreach_copy_(copies, params)
         return copies
+
+    @contextmanager
+    def _gradients_restored(self):
+        """If the block raises, `.grad` is what it was before, and no half gradient is left.
+
+        What earlier micro-batches have left is put aside and added at the end, instead of copied.
+        """
+        params = self._trainable()
+        kept = [(p, p.grad) for p in params if p.grad is not None]
+        for parameter, _ in kept:
+            parameter.grad = None
+        try:
+            yield
+        except BaseException:
+            for parameter in params:
+                parameter.grad = None
+            for parameter, grad in kept:
+                parameter.grad = grad
+            raise
+        new = [(grad, p.grad) for p, grad in kept if p.grad is not None]
+        if new:
+            torch._foreach_add_(*map(list, zip(*new)))
+        for parameter, grad in kept:
+            parameter.grad = grad
 
     def _average_grads(self) -> None:
         """The mean of `.grad` over ranks, where a rank without a gradient counts as zero.

@@ -111,8 +111,52 @@ def test_a_loss_that_raises_leaves_weights_and_buffers_as_after_the_first_pass(m
             wrapper.update_params(objective(model, rows([4, 1])))
         except KeyboardInterrupt:
             assert same(state(model), before) and not wrapper.displaced
+            assert model.weight.grad is None
         else:
             assert method is GNM and limit == 2      # a single evaluation
+
+
+class Failing(CountingLoss):
+    """Raises in its evaluation number `left` from now on."""
+
+    left = -1
+
+    def forward(self, logits, labels):
+        self.left -= 1
+        if self.left == 0:
+            raise ZeroDivisionError
+        return super().forward(logits, labels)
+
+
+@pytest.mark.parametrize('accumulated', [False, True])
+@pytest.mark.parametrize(('method', 'options', 'head', 'evaluations'), [
+    (PerturbedOptimWrapper, {}, 'LinearHead', 1), (SAM, {}, 'LinearHead', 2),
+    (ImbSAM, dict(threshold=15), 'LinearHead', 2), (GNM, {}, 'LinearHead', 1),
+    (GradientNormPenalty, {}, 'LinearHead', 2), (ModelPerturbation, dict(draws=3), 'LinearHead', 3),
+    (ModelPerturbation, dict(std_weight=1), 'LinearHead', 2), (CCSAM, {}, 'LinearHead', 2),
+    # Clean pass, then gradient and perturbed loss of each of four classes.
+    (CCSAM, dict(mix=0.5), 'CosineHead', 9), (CCSAM, dict(perturb='all'), 'LinearHead', 9)],
+    ids=['plain', 'SAM', 'ImbSAM', 'GNM', 'GradientNormPenalty', 'ModelPerturbation',
+         'ModelPerturbation-spread', 'CCSAM', 'CCSAM-loop', 'CCSAM-all'])
+def test_a_loss_that_raises_leaves_the_gradients_of_earlier_micro_batches(
+        method, options, head, evaluations, accumulated):
+    model = classifier(loss=Failing, head=head)
+    wrapper = method(sgd(model), accumulative_counts=3, **options)
+    if accumulated:
+        model.train_step(batch(seed=1), wrapper)
+    weights = [p.detach().clone() for p in model.parameters()]
+    grads = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
+    assert any(grad is not None for grad in grads) is accumulated
+    for number in range(evaluations):
+        model.loss.left = number + 1
+        with pytest.raises(ZeroDivisionError):
+            model.train_step(batch(seed=2), wrapper)
+        for parameter, weight, grad in zip(model.parameters(), weights, grads):
+            assert torch.equal(parameter, weight)
+            assert (parameter.grad is None if grad is None else torch.equal(parameter.grad, grad))
+    model.loss.left = evaluations + 1
+    model.train_step(batch(seed=2), wrapper)        # there are no more evaluations
+    assert model.loss.left == 1
 
 
 def test_buffers_and_their_mode_come_back_when_an_evaluation_raises():
