@@ -42,6 +42,9 @@ class CCSAM(PerturbedOptimWrapper):
     normalises the images of a class as in the clean pass over the batch; on several ranks by the
     statistics of the rank's own part.
 
+    A class with one training image has the radius of a class with two. So has one that comes up in
+    a batch although its count is 0: no step looks, which would be to wait for the device.
+
     Args:
         radius: factor of the radius; 0 leaves the classes where they are. Not used by 'dir'.
         mix: share of the perturbed loss, in [0, 1].
@@ -64,6 +67,8 @@ class CCSAM(PerturbedOptimWrapper):
         ValueError: a value outside these, a prefix that no parameter has, or `include` and
             `exclude` that leave nothing of the chosen part.
     """
+
+    uses_counts = True
 
     def __init__(self, optimizer: torch.optim.Optimizer, radius: float = 1.0, mix: float = 1.0,
                  perturb: str = 'head', last_blocks: Sequence[str] = (), variant: str = 'full',

@@ -29,11 +29,13 @@ class ImbSAM(PerturbedOptimWrapper):
         options: see `PerturbedOptimWrapper`.
 
     Raises:
-        ValueError: a negative radius, threshold or weight; no class below the threshold.
+        ValueError: a negative radius, threshold or weight; no class with images below the
+            threshold.
     """
 
     capturable = False      # two backward passes through one forward pass
     starts_at_weights = True
+    uses_counts = True
 
     def __init__(self, optimizer: torch.optim.Optimizer, rho=0.05, threshold: float = 20,
                  tail_weight: float = 2.0, **options):
@@ -46,9 +48,11 @@ class ImbSAM(PerturbedOptimWrapper):
 
     def check_counts(self, class_counts: Sequence[int]) -> None:
         """Called before training with the images of each class."""
-        if min(class_counts) >= self.threshold > 0:
-            raise ValueError(f'ImbSAM has no tail: the rarest class has {min(class_counts)} training '
-                             f'images, and optim_wrapper.threshold={self.threshold:g}. Raise it.')
+        # A class without images is in no batch: it makes no tail.
+        rarest = min(count for count in class_counts if count > 0)
+        if rarest >= self.threshold > 0:
+            raise ValueError(f'ImbSAM has no tail: the rarest class has {rarest} training images, '
+                             f'and optim_wrapper.threshold={self.threshold:g}. Raise it.')
 
     def accumulate_grad(self, objective: Objective) -> None:
         rho = value_at(self.rho, objective.clock.epoch)

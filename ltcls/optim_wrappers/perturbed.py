@@ -39,9 +39,11 @@ class PerturbedOptimWrapper(OptimWrapper):
     Raises:
         ValueError: patterns that leave nothing to perturb.
         TypeError: weights below float32, which small offsets would vanish in.
+        RuntimeError: at the first step, a method that uses class counts and a model without them.
     """
 
     capturable = True       # works on a compiled backbone: `model.compile`, `model.cuda_graphs`
+    uses_counts = False     # means nothing without the class counts
 
     def __init__(self, optimizer: torch.optim.Optimizer, accumulative_counts: int = 1,
                  clip_grad: dict | None = None, loss_scale: str | float | dict | None = None,
@@ -272,6 +274,9 @@ class PerturbedOptimWrapper(OptimWrapper):
                 if p.requires_grad]
 
     def _choose(self, model: nn.Module) -> None:
+        if self.uses_counts and not bool(model.class_counts.sum() > 0):
+            raise RuntimeError(f'{type(self).__name__} found no class counts in the model: keep '
+                               'LongTailHook in default_hooks.')
         optimized = {id(p) for group in self.optimizer.param_groups for p in group['params']}
         self._chosen = [(name, p) for name, p in model.named_parameters()
                         if id(p) in optimized and self._fits(name, p)]

@@ -108,6 +108,8 @@ class RwSAM(SAM):
         ValueError: growth below 1.
     """
 
+    uses_counts = True
+
     def __init__(self, optimizer: torch.optim.Optimizer, growth: float = 1.2, **options):
         super().__init__(optimizer, **options)
         if growth < 1:

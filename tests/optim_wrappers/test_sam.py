@@ -122,6 +122,13 @@ def test_imbsam_does_not_start_where_no_class_is_below_its_threshold():
         ImbSAM(sgd(model), threshold=5).check_counts([100, 5])
 
 
+def test_a_class_without_images_is_no_tail():
+    model = FunctionModel(quadratic, weight=[1.0, 2.0])
+    ImbSAM(sgd(model), threshold=20).check_counts([40, 10, 0])
+    with pytest.raises(ValueError, match='the rarest class has 25 training images'):
+        ImbSAM(sgd(model), threshold=20).check_counts([40, 30, 25, 0])
+
+
 def test_imbsam_evaluates_twice_also_without_a_tail_sample():
     model = FunctionModel(quadratic, weight=[1.0, 2.0], class_counts=(100, 5))
     ImbSAM(sgd(model)).update_params(objective(model, A))
