@@ -30,10 +30,11 @@ class GNM(PerturbedOptimWrapper):
 
     Args:
         rho: radius, per scalar; 0 is the plain step. With `total_norm` the norm of all offsets.
-        halve_at: epoch from which on the radius is half, usually where re-weighting begins.
+        halve_at: epoch from which on the radius is half, usually where re-weighting begins;
+            counted from 0, and at least 2 for 'code'.
         schedule: 'constant' (the default without `halve_at`), 'halve' (with it), 'code'; or
             'cosine' or 'linear', which fall to 0 over the whole training.
-        sigma: standard deviation before the clamp.
+        sigma: standard deviation before the clamp; 0 is the plain step.
         clamp: bound before multiplication by rho; None for none, as the paper's formula reads.
         total_norm: scale the offsets to the norm rho; the same displacement for any model size.
         same_on_ranks: all ranks draw what rank 0 draws; by default each draws its own.
@@ -56,9 +57,10 @@ class GNM(PerturbedOptimWrapper):
         schedule = schedule or ('constant' if halve_at is None else 'halve')
         if schedule not in SCHEDULES:
             raise ValueError(f"GNM got schedule='{schedule}'; use {', '.join(SCHEDULES)}.")
-        if schedule in ('halve', 'code') and (halve_at is None or halve_at < 2):
+        earliest = dict(halve=0, code=2).get(schedule)
+        if earliest is not None and (halve_at is None or halve_at < earliest):
             raise ValueError(f"GNM got schedule='{schedule}' with halve_at={halve_at}; give the "
-                             'epoch at which the radius is halved, at least 2.')
+                             f'epoch at which the radius is halved, at least {earliest}.')
         self.rho, self.halve_at, self.schedule = rho, halve_at, schedule
         self.sigma, self.clamp, self.total_norm = sigma, clamp, total_norm
         self.same_on_ranks, self.same_in_window = same_on_ranks, same_in_window
@@ -102,4 +104,6 @@ class GNM(PerturbedOptimWrapper):
         if self.same_on_ranks and get_world_size() > 1:
             broadcast(flat, src=0)
         if self.total_norm:
-            flat.div_(torch.linalg.vector_norm(flat))
+            # Noise that is zero throughout, as with sigma=0, has no direction and stays.
+            tiny = torch.finfo(flat.dtype).tiny
+            flat.div_(torch.linalg.vector_norm(flat).clamp(min=tiny))

@@ -61,6 +61,40 @@ def test_sam_on_the_same_bowl():
                  rtol=0)
 
 
+def watched(method, **settings):
+    """Weights at every evaluation of two steps, the losses there, the gradients of the steps."""
+    points, losses, grads = [], [], []
+
+    def looking(model, inputs, labels):
+        points.append(model.weight.detach().clone())
+        losses.append(bowl(model, inputs, labels).detach()[0])
+        return bowl(model, inputs, labels)
+
+    model = FunctionModel(looking, weight=THETA)
+    wrapper = method(sgd(model, **OPTIMIZER), **settings)
+    wrapper.optimizer.register_step_pre_hook(lambda *_: grads.append(model.weight.grad.clone()))
+    for _ in range(2):
+        wrapper.update_params(objective(model, rows([0])))
+    return torch.stack(points), torch.stack(losses), torch.stack(grads)
+
+
+def test_loss_and_gradient_are_those_at_the_noisy_point():
+    points, losses, grads = watched(Given, rho=0.5)
+    exact = dict(atol=1e-12, rtol=0)
+    assert_close(points, rows([1.3, -2.5, 0.525], [0.754, -1.32725, 0.037]), **exact)
+    assert_close(losses, rows(4.7846875, 1.31767500625), **exact)
+    assert_close(grads, rows([1.45, -2.2075, 2.625], [0.944375, -1.16135, 0.809175]), **exact)
+
+
+def test_offset_and_gradient_of_sam_on_the_same_bowl():
+    points, _, grads = watched(SAM, rho=0.05)
+    exact = dict(atol=1e-12, rtol=0)
+    assert_close(points[0], rows(*THETA), **exact)
+    assert_close(points[1] - points[0],
+                 rows(0.017060928893, -0.028693380411, 0.037223844857), **exact)
+    assert_close(grads[0], rows(1.119775167580, -1.881330069421, 2.520279548694), **exact)
+
+
 def test_without_clamp_the_noise_is_used_as_drawn():
     [first, _] = two_steps(rho=0.5, clamp=None)
     eps = 0.5 * NOISE[0]
@@ -93,10 +127,28 @@ def test_falling_schedules_follow_the_progress():
     assert_close(torch.tensor(radii), torch.tensor([[4, 2, 2 - 2 ** 0.5], [4, 2, 1]]))
 
 
+@pytest.mark.parametrize('options', [{}, dict(total_norm=True)])
+def test_without_spread_it_is_the_plain_step(options):
+    found = two_steps(GNM, rho=0.5, sigma=0, **options)
+    assert_close(found[1], rows(0.691061, -1.478252, -0.1194495), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize('halve_at', [0, 1])
+def test_the_radius_may_be_half_from_the_first_or_second_epoch_on(halve_at):
+    model = FunctionModel(bowl, weight=THETA)
+    wrapper = GNM(sgd(model), rho=4, halve_at=halve_at)
+    radii = [wrapper.radius(Clock(epoch, 3, epoch / 3)) for epoch in range(3)]
+    assert radii == [2 if epoch >= halve_at else 4 for epoch in range(3)]
+    with pytest.raises(ValueError, match=f"'code' with halve_at={halve_at}.*at least 2"):
+        GNM(sgd(model), halve_at=halve_at, schedule='code')
+
+
 def test_settings_that_cannot_be_are_refused():
     model = FunctionModel(bowl, weight=THETA)
     with pytest.raises(ValueError, match="schedule='halve' with halve_at=None"):
         GNM(sgd(model), schedule='halve')
+    with pytest.raises(ValueError, match='halve_at=-1.*at least 0'):
+        GNM(sgd(model), halve_at=-1)
     with pytest.raises(ValueError, match="schedule='step'"):
         GNM(sgd(model), schedule='step')
     with pytest.raises(ValueError, match='clamp=0'):
