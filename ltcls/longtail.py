@@ -102,24 +102,23 @@ def effective_numbers(class_counts: Tensor, beta: float | Tensor) -> Tensor:
 def effective_number_weights(class_counts: Tensor, beta: float) -> Tensor:
     """Class weights (1 - beta) / (1 - beta ** n), scaled to an average of one.
 
-    Cui et al., Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019, Sec. 4.
+    Cui et al., Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019, Sec. 4. A class
+    without samples weighs 0 and does not enter the average.
 
     Args:
-        class_counts: samples per class, shape [C], each at least 1.
+        class_counts: samples per class, shape [C].
         beta: in [0, 1); 0 gives equal weights, towards 1 the inverse frequency.
 
     Returns:
         float64, shape [C].
 
     Raises:
-        ValueError: beta outside [0, 1), or a class without samples.
+        ValueError: beta outside [0, 1).
     """
     counts = torch.as_tensor(class_counts, dtype=torch.float64)
-    if bool((counts < 1).any()):
-        empty = (counts < 1).nonzero()[:, 0].tolist()
-        raise ValueError(f'Classes {empty} have no training images, so they have no weight.')
-    weights = 1 / effective_numbers(counts, beta)
-    return weights * len(weights) / weights.sum()
+    present = counts > 0
+    weights = present / effective_numbers(counts.clamp(min=1), beta)
+    return weights * present.sum() / weights.sum()
 
 
 def class_prior(class_counts: Tensor) -> Tensor:

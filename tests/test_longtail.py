@@ -116,14 +116,27 @@ def test_class_weights_of_four_classes_summing_to_four():
           [0.065985377, 0.160143603, 0.631076002, 3.142795017], atol=1e-9)
 
 
+def test_class_weights_of_cifar100_lt():
+    counts = exponential_counts(500, 100, 100)
+    weights = effective_number_weights(torch.tensor(counts), 0.9998)
+    assert sum(counts) == 10847
+    equal(weights[[0, -1]], [0.045946926892, 4.374593482190], atol=1e-12)
+    equal(weights.sum(), 100, atol=1e-9)
+
+
 def test_class_weights_approach_the_inverse_frequency():
     weights = effective_number_weights(torch.tensor([100, 10, 1]), 1 - 1e-12)
     equal(weights / weights[2], [0.01, 0.1, 1], atol=1e-9)
 
 
-def test_class_weights_need_images_and_a_beta_below_one():
-    with pytest.raises(ValueError, match=r'\[1\]'):
-        effective_number_weights(torch.tensor([3, 0]), 0.9)
+def test_a_class_without_images_weighs_nothing_and_is_not_in_the_average():
+    for beta in (0.0, 0.9, 0.9999):
+        found = effective_number_weights(torch.tensor([100, 0, 10, 1, 0]), beta)
+        expected = effective_number_weights(torch.tensor([100, 10, 1]), beta)
+        assert torch.equal(found[[0, 2, 3]], expected) and not found[[1, 4]].any()
+
+
+def test_class_weights_need_a_beta_below_one():
     with pytest.raises(ValueError, match='beta=1'):
         effective_number_weights(torch.tensor([3, 1]), 1.0)
 

@@ -23,7 +23,8 @@ class DeferredReweightHook(Hook):
     `begin=0` and `mean='plain'` it is the class-balanced loss of Cui et al., Class-Balanced Loss
     Based on Effective Number of Samples, CVPR 2019. With `exponent` the weights are proportional
     to (1 / prior_c) ** exponent, the generalised re-weighting of Zhang et al., Distribution
-    Alignment: A Unified Framework for Long-tail Visual Recognition, CVPR 2021.
+    Alignment: A Unified Framework for Long-tail Visual Recognition, CVPR 2021. A class without
+    training images weighs 0 and does not enter the average; a warning before training names it.
 
     Args:
         begin: first epoch with weights, counted from 0.
@@ -33,7 +34,8 @@ class DeferredReweightHook(Hook):
         exponent: of the inverse prior; 1 is the inverse frequency.
 
     Raises:
-        ValueError: a value outside these; at the first weighted epoch, a class without images.
+        ValueError: a value outside these; before training, weights beyond the range of numbers.
+        RuntimeError: before training, a model without class counts.
     """
 
     def __init__(self,
@@ -54,20 +56,33 @@ class DeferredReweightHook(Hook):
         self.exponent = exponent
 
     def class_weights(self, class_counts: Tensor) -> Tensor:
-        """Weights for counts [C] of at least 1: float64 [C], average one."""
+        """Weights for counts [C]: float64 [C], average one over classes with images, else 0."""
         if self.exponent is None:
             return effective_number_weights(class_counts, self.beta)
-        if bool((class_counts < 1).any()):
-            empty = (class_counts < 1).nonzero()[:, 0].tolist()
-            raise ValueError(f'Classes {empty} have no training images, so they have no weight.')
-        weights = class_prior(class_counts) ** -self.exponent
-        return weights * len(weights) / weights.sum()
+        present = class_counts > 0
+        weights = torch.zeros_like(class_counts)
+        weights[present] = class_prior(class_counts)[present] ** -self.exponent
+        return weights * present.sum() / weights.sum()
 
     def before_train(self, runner) -> None:
         if 0 < runner.max_epochs <= self.begin:
             runner.logger.warning(
                 f'DeferredReweightHook begins at epoch {self.begin}, but training ends after '
                 f'{runner.max_epochs}: no class weights will be used.')
+        if runner.max_epochs <= self.begin:
+            return
+        # What would stop training at epoch `begin` stops it here.
+        counts = bare(runner.model).class_counts.cpu().double()
+        if not bool(counts.sum() > 0):
+            raise RuntimeError('DeferredReweightHook found no class counts in the model: keep '
+                               'LongTailHook in default_hooks.')
+        if not bool(self.class_weights(counts).isfinite().all()):
+            raise ValueError(f'DeferredReweightHook got exponent={self.exponent}, with which class '
+                             'weights are no finite numbers; use one near 1.')
+        empty = (counts == 0).nonzero()[:, 0].tolist()
+        if empty:
+            runner.logger.warning(f'Classes {empty} have no training images: '
+                                  'DeferredReweightHook gives them weight 0.')
 
     def before_train_epoch(self, runner) -> None:
         # In every epoch, not at `begin` alone: a resumed run may start anywhere.
@@ -76,8 +91,5 @@ class DeferredReweightHook(Hook):
             model.set_class_weights(None)
             return
         counts = model.class_counts
-        if not bool(counts.sum() > 0):
-            raise RuntimeError('DeferredReweightHook found no class counts in the model: keep '
-                               'LongTailHook in default_hooks.')
         weights = self.class_weights(counts.cpu().double())
         model.set_class_weights(weights.to(counts.device, torch.float32), mean=self.mean)

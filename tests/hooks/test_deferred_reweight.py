@@ -106,14 +106,28 @@ def test_the_model_inside_a_distributed_wrapper_gets_the_weights():
 
 
 @pytest.mark.parametrize('kwargs', [dict(beta=0.9999), dict(exponent=1.2)])
-def test_a_class_without_images_has_no_weight(kwargs):
-    with pytest.raises(ValueError, match=r'\[1, 3\] have no training images'):
-        weights_of([5, 0, 2, 0], **kwargs)
+def test_a_class_without_images_weighs_nothing_and_is_not_in_the_average(kwargs):
+    found = weights_of([5, 0, 2, 0], **kwargs)
+    assert_close(found[[0, 2]], weights_of([5, 2], **kwargs), rtol=0, atol=1e-12)
+    assert found[1] == found[3] == 0
 
 
-def test_a_model_without_counts_is_an_error():
-    with pytest.raises(RuntimeError, match='LongTailHook'):
-        DeferredReweightHook().before_train_epoch(runner_at(0, Model([0, 0])))
+def test_a_class_without_images_is_told_before_training_and_does_not_stop_it():
+    runner = runner_at(0, Model([5, 0, 2]))
+    hook = DeferredReweightHook(begin=2)
+    hook.before_train(runner)
+    for runner.epoch in range(4):
+        hook.before_train_epoch(runner)
+    assert runner.logger == ['Classes [1] have no training images: DeferredReweightHook gives them '
+                             'weight 0.']
+    assert runner.model.calls[-1][0][1] == 0
+
+
+def test_what_would_fail_at_its_epoch_fails_before_training():
+    with pytest.raises(RuntimeError, match='no class counts.*LongTailHook'):
+        DeferredReweightHook(begin=160).before_train(runner_at(0, Model([0, 0])))
+    with pytest.raises(ValueError, match='exponent=400, with which'):
+        DeferredReweightHook(begin=160, exponent=400).before_train(runner_at(0, Model()))
 
 
 def test_a_begin_after_the_end_of_training_is_told():
