@@ -49,6 +49,37 @@ def test_peak_memory_sees_what_a_call_holds():
     assert timing.peak_memory(hold) > 100
 
 
+def test_peaks_count_what_stays_from_call_to_call():
+    if torch.cuda.is_available():
+        pytest.skip('on a GPU the allocator is asked')
+    kept = []
+
+    def step():
+        if not kept:
+            kept.append(torch.ones(2 ** 20))             # 4 MiB that stay
+        torch.ones(2 ** 18)                              # and 1 MiB that does not
+    assert timing.peaks(dict(step=step))['step'] == pytest.approx(5, abs=0.1)
+
+
+def test_peaks_count_the_copies_and_the_noise_of_a_wrapper():
+    if torch.cuda.is_available():
+        pytest.skip('on a GPU the allocator is asked')
+    module = tool('optim_wrappers')
+    batch = dict(inputs=torch.randn(4, 1024), labels=torch.arange(4))
+
+    def stepper(method):
+        model = module.classifier(dict(type=module.FeatureTable, num_features=1024), 1024)
+        model.data_preprocessor.forward = lambda data, training=False: data
+        wrapper = method(module.sgd(model))
+        return lambda: model.train_step(dict(batch), wrapper) and None
+
+    methods = dict(plain=module.OptimWrapper, SAM=module.SAM, GNM=module.GNM)
+    found = timing.peaks({name: stepper(method) for name, method in methods.items()})
+    # A weight of 4 MiB: SAM keeps a copy of it, GNM a copy and its noise.
+    assert found['SAM'] - found['plain'] > 3.9
+    assert found['GNM'] - found['plain'] == pytest.approx(8, abs=0.1)
+
+
 def test_every_part_runs_at_a_small_size(tmp_path, capsys):
     threads = torch.get_num_threads()
     result = tool('optim_wrappers').main([

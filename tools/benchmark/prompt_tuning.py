@@ -121,8 +121,8 @@ def main(arguments: list[str] | None = None) -> dict:
                  graph=library_step(kept, batch))
     blocks = {name: lambda step=step: [step() for _ in range(options.iterations)] and None
               for name, step in steps.items()}
-    times = interleaved(blocks, options.rounds)
     memory = peaks(steps)
+    times = interleaved(blocks, options.rounds)
 
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     result = dict(vit=options.vit, image_size=options.image_size, batch_size=options.batch_size,

@@ -161,8 +161,8 @@ def scale_steps(classes: int, size: int, rounds: int) -> dict:
     repeat = max(1, 2000 // classes)
     blocks = {name: lambda step=step: [step() for _ in range(repeat)] and None
               for name, step in steps.items()}
-    times = interleaved(blocks, rounds)
     memory = peaks(steps)
+    times = interleaved(blocks, rounds)
     row = dict(classes=classes, batch_size=size)
     for name, found in times.items():
         row[name] = dict(ms=round(milliseconds(found, repeat), 4),

@@ -50,17 +50,23 @@ def milliseconds(times: list, iterations: int = 1, column: int = 0) -> float:
 
 
 def peak_memory(function: Callable[[], None]) -> float:
-    """MiB of tensors that a call needs at its peak above those in use before it.
+    """MiB of tensors that a call needs at its peak above those in use before it."""
+    return memory(function)[0]
+
+
+def memory(function: Callable[[], None]) -> tuple[float, float]:
+    """MiB of tensors at the peak of a call and after it, above those in use before it.
 
     From the allocator: of the GPU, or PyTorch's own on a CPU. What a call frees of earlier tensors
-    counts if they were made under this function, so call it twice and take the second.
+    counts if they were made under this function.
     """
     if torch.cuda.is_available():
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         function()
-        return (torch.cuda.max_memory_allocated() - before) / 2 ** 20
+        return tuple((size - before) / 2 ** 20 for size in (
+            torch.cuda.max_memory_allocated(), torch.cuda.memory_allocated()))
     with _quiet(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         function()
     with tempfile.TemporaryDirectory() as folder:
@@ -69,10 +75,11 @@ def peak_memory(function: Callable[[], None]) -> float:
         events = json.loads(path.read_text())['traceEvents']
     events = [event for event in events if event.get('name') == '[memory]']
     if not events:
-        return 0.0
-    first = min(events, key=lambda event: event['ts'])['args']
-    most = max(event['args']['Total Allocated'] for event in events)
-    return (most - (first['Total Allocated'] - first['Bytes'])) / 2 ** 20
+        return 0.0, 0.0
+    events = [event['args'] for event in sorted(events, key=lambda event: event['ts'])]
+    before = events[0]['Total Allocated'] - events[0]['Bytes']
+    most = max(event['Total Allocated'] for event in events)
+    return tuple((size - before) / 2 ** 20 for size in (most, events[-1]['Total Allocated']))
 
 
 @contextmanager
@@ -89,9 +96,19 @@ def _quiet():
 
 
 def peaks(functions: dict[str, Callable[[], None]]) -> dict[str, float]:
-    """Peak memory of each in MiB, of the second call: the first makes the momentum buffers."""
-    return {name: [peak_memory(function) for _ in range(2)][1]
-            for name, function in functions.items()}
+    """Peak memory of each in MiB: of its second call, above what was in use before its first.
+
+    The first call makes what lies there from step to step, momentum and a wrapper's copies and
+    noise, which count. What a function has made before it comes here does not: measure first.
+    """
+    if torch.cuda.is_available():      # libraries' workspaces, which stay, are nobody's
+        small = torch.ones(8, 8, device='cuda', requires_grad=True)
+        (small @ small).sum().backward()
+    found = {}
+    for name, function in functions.items():
+        _, kept = memory(function)
+        found[name] = kept + peak_memory(function)
+    return found
 
 
 def write_result(result: dict, path: Path | None) -> None:
