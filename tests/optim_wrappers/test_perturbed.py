@@ -287,23 +287,32 @@ def test_a_model_without_class_counts_is_refused_where_they_are_used(method):
 # -- accumulation, clipping, precision ------------------------------------------------------------
 
 
-@pytest.mark.parametrize(('method', 'options'), [
-    (SAM, dict(rho=0.1)), (ImbSAM, dict(rho=0.1, threshold=15)), (CCSAM, dict(mix=0.7)),
-    (GradientNormPenalty, {}), (PerturbedOptimWrapper, {})])
-def test_two_accumulated_batches_are_the_mean_of_their_perturbed_gradients(method, options):
+@pytest.mark.parametrize(('method', 'options', 'head'), [
+    (SAM, dict(rho=0.1), 'LinearHead'), (ImbSAM, dict(rho=0.1, threshold=15), 'LinearHead'),
+    (RwSAM, dict(rho=0.1), 'LinearHead'), (GNM, dict(rho=0.3), 'LinearHead'),
+    (CCSAM, dict(mix=0.7), 'LinearHead'), (CCSAM, dict(mix=0.4, radius=0.3), 'CosineHead'),
+    (CCSAM, dict(perturb='all', radius=0.3), 'LinearHead'),
+    (CCSAM, dict(perturb='last_blocks', radius=0.3, mix=0.3), 'CosineHead'),
+    (GradientNormPenalty, {}, 'LinearHead'), (ModelPerturbation, dict(bound=0.3), 'LinearHead'),
+    (ModelPerturbation, dict(bound=0.3, std_weight=0.5), 'LinearHead'),
+    (PerturbedOptimWrapper, {}, 'LinearHead')])
+def test_two_accumulated_batches_are_the_mean_of_their_perturbed_gradients(method, options, head):
     grads = []
     for seed in (1, 2):
-        model = classifier()
+        model = classifier(head=head)
         before = state(model)
+        torch.manual_seed(seed)      # of the noise
         model.train_step(batch(seed=seed), method(sgd(model, lr=1), **options))
         after = state(model)
         grads.append({name: before[name] - after[name] for name in before})
         model.load_state_dict(before)
-    model = classifier()
+    model = classifier(head=head)
     wrapper = method(sgd(model, lr=1), accumulative_counts=2, **options)
+    torch.manual_seed(1)
     model.train_step(batch(seed=1), wrapper)
     parameters = [name for name, _ in model.named_parameters()]
     assert all(torch.equal(state(model)[name], before[name]) for name in parameters)
+    torch.manual_seed(2)
     model.train_step(batch(seed=2), wrapper)
     after = state(model)
     for name in parameters:
