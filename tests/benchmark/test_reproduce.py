@@ -503,3 +503,21 @@ def test_the_queue_takes_bfloat16_on_a_cpu_that_has_arithmetic_for_it(gpu, instr
     monkeypatch.setattr(platform, 'machine', lambda: 'x86_64')
     monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: instructions)
     assert reproduce.default_precision() == precision
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--parallel', '0'], "'0' must be a number from 1 on"),
+    (['--only', '*mislas'], "'*mislas' is no regular expression: nothing to repeat")])
+def test_a_bad_option_of_the_queue_is_named(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        reproduce.main(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_a_damaged_record_is_named_before_anything_runs(monkeypatch, capsys):
+    def damaged():
+        raise ValueError('records/x.json is no record: delete it.')
+
+    monkeypatch.setattr(reproduce.ledger, 'read_runs', damaged)
+    assert reproduce.main(['--dry-run']) == 2
+    assert capsys.readouterr().err == 'error: records/x.json is no record: delete it.\n'

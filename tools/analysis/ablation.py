@@ -99,7 +99,7 @@ def specification(name: str, data: str) -> dict:
         raise ValueError(f"{name} has no configs for --data {data}: there is no "
                          f"{', '.join(absent)}. Use --data cifar10.")
     return dict(given, title=f"{given['title']}, {data}", rows=rows,
-                command=f'python tools/analysis/ablation.py {name} --data {data} --collect-only')
+                command=f'python tools/analysis/ablation.py {name} --data {data} --publish --collect-only')
 
 
 def train(spec: dict, work: Path, seeds: list[int], options: argparse.Namespace) -> None:

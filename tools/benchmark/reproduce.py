@@ -218,7 +218,7 @@ class Queue:
                 handle.stop()
                 if not stage.finished:
                     self.interrupted.append(self._name(stage))
-                    self.say(f'stopped  {self._name(stage)}; it goes on from its last checkpoint')
+                    self.say(f'stopped  {self._name(stage)}; it goes on from its last checkpoint, if any')
             self._reap()
 
     def _next(self) -> Stage | None:
@@ -308,12 +308,27 @@ def keep_record(stage: Stage) -> Path:
     return path
 
 
+def at_least_one(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' must be a number from 1 on")
+    return int(text)
+
+
+def pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is no regular expression: {error}") from None
+    return text
+
+
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     found.add_argument('--hours', type=float,
                        help='stop in time for this, e.g. 0.4; otherwise when all is done')
-    found.add_argument('--parallel', type=int, default=1, help='runs at once; a GPU takes about 8')
-    found.add_argument('--only', default='', metavar='PATTERN',
+    found.add_argument('--parallel', type=at_least_one, default=1,
+                       help='runs at once; a GPU takes about 8')
+    found.add_argument('--only', type=pattern, default='', metavar='PATTERN',
                        help='regular expression on config, method or data set')
     found.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     found.add_argument('--data-root', type=Path, default=Path('data'),
@@ -326,6 +341,15 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
+    try:
+        return reproduce(options)
+    except (ValueError, FileNotFoundError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+
+
+def reproduce(options: argparse.Namespace) -> int:
+    """Run the queue, or print it; the exit status."""
     began = time.monotonic()
     data = ledger.read_data()
     rows, _ = ledger.fill(ledger.read_ledger(), ledger.read_runs(), data)
