@@ -76,17 +76,19 @@ STUDIES = {
               'CIFAR-100-LT (Li et al., NeurIPS 2024), where only the order compares, CC-SAM from '
               '200 epochs on this data set (Zhou et al., CVPR 2023). '
               f'{IMAGES} The result is that of the last epoch. The runs had one thread each and '
-              'one to three others beside them, CE + SAM most: seconds compare roughly.',
+              'one to three others beside them, CE + SAM most: seconds compare roughly. The second '
+              'seeds of GCL + DRW + SAM and of the radii x 0.1 and x 0.001 are in float32, on a '
+              'processor that has no bfloat16 ([what that changes](cifar10-sensitivity.md)).',
         beside='published, see above',
-        shows='Two seeds, but one of GCL + DRW + SAM and of two radii of CC-SAM. **GNM** '
+        shows='**GNM** '
               'changes nothing: seed by seed it is within 0.1 points of CE and of GCL + DRW. Its pass '
               'at a random point costs next to nothing. **SAM**, at twice the passes, loses three and '
-              'five points of CE and one of GCL + DRW, where it finds more of the two rarest classes '
-              'at the expense of the others. The published gains of both do not show in 30 epochs. '
+              'five points of CE and about one of GCL + DRW, where it finds more of the two rarest '
+              'classes at the expense of the others. The published gains of both do not show in 30 epochs. '
               "**CC-SAM**: the paper's radius keeps this network from learning in 30 epochs, "
               'without one image of the rarest classes right, and stage 2 cannot repair it; a tenth '
-              'costs eleven points; a hundredth and a thousandth are level with CE within a point, so '
-              'that no radius of the sweep is a gain. Over a hundredth stage 2 wins 7 points and most '
+              'costs eleven points and six; a hundredth and a thousandth are level with CE within a '
+              'point, so that no radius of the sweep is a gain. Over a hundredth stage 2 wins 7 points and most '
               'of the rarest classes, nearly as much as [cRT over CE](cifar10-short.md). After five of '
               'its ten epochs it was better than at the end (70.73 and 70.13): the adversarial share '
               'grows at the expense of the frequent classes.',
