@@ -49,6 +49,7 @@ class Classifier(BaseModel):
     class_counts: Tensor
     class_weights: Tensor | None
     clock: Clock = Clock()
+    bound = False       # whether it has been told the class counts
 
     def __init__(self, backbone: dict, head: dict, loss: dict,
                  data_preprocessor: dict | nn.Module, frozen: Sequence[str] = (),
@@ -111,6 +112,7 @@ class Classifier(BaseModel):
                 f'The training set has {len(counts)} classes, the model '
                 f'{len(self.class_counts)}: set data_preprocessor.num_classes={len(counts)}.')
         self.class_counts.copy_(counts)
+        self.bound = True
         for module in self.modules():
             if isinstance(module, LongTailModule):
                 module.bind(self.class_counts)

@@ -274,7 +274,7 @@ class PerturbedOptimWrapper(OptimWrapper):
                 if p.requires_grad]
 
     def _choose(self, model: nn.Module) -> None:
-        if self.uses_counts and not bool(model.class_counts.sum() > 0):
+        if self.uses_counts and not getattr(model, 'bound', True):
             raise RuntimeError(f'{type(self).__name__} found no class counts in the model: keep '
                                'LongTailHook in default_hooks.')
         optimized = {id(p) for group in self.optimizer.param_groups for p in group['params']}
