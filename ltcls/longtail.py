@@ -99,7 +99,7 @@ def effective_numbers(class_counts: Tensor, beta: float | Tensor) -> Tensor:
     return powers / (1 - beta)
 
 
-def effective_number_weights(class_counts: Tensor, beta: float) -> Tensor:
+def effective_number_weights(class_counts: Tensor, beta: float, scale: bool = True) -> Tensor:
     """Class weights (1 - beta) / (1 - beta ** n), scaled to an average of one.
 
     Cui et al., Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019, Sec. 4. A class
@@ -108,6 +108,7 @@ def effective_number_weights(class_counts: Tensor, beta: float) -> Tensor:
     Args:
         class_counts: samples per class, shape [C].
         beta: in [0, 1); 0 gives equal weights, towards 1 the inverse frequency.
+        scale: False for the bare formula.
 
     Returns:
         float64, shape [C].
@@ -118,7 +119,7 @@ def effective_number_weights(class_counts: Tensor, beta: float) -> Tensor:
     counts = torch.as_tensor(class_counts, dtype=torch.float64)
     present = counts > 0
     weights = present / effective_numbers(counts.clamp(min=1), beta)
-    return weights * present.sum() / weights.sum()
+    return weights * present.sum() / weights.sum() if scale else weights
 
 
 def class_prior(class_counts: Tensor) -> Tensor:

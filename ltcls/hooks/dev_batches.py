@@ -22,7 +22,7 @@ class DevBatches:
     Every epoch begins anew from (seed, epoch), so that a resumed run sees the batches of an
     undisturbed one and a checkpoint need not hold them. On several ranks each takes its part of a
     batch that is as many times larger, with random transforms of its own. The global generators
-    stay as they are, so that runs with and without development batches see the same training.
+    stay as they are here; augmentation by the model's preprocessor draws from them.
 
     Args:
         train: the loader of the training set, whose way of loading is used.

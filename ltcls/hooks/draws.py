@@ -8,6 +8,8 @@ import torch
 class Draws:
     """The random numbers that were drawn from some moment on, to be drawn again.
 
+    A copy (`copy.copy`) begins where this one stands.
+
     Args:
         device: of the model; its generator and the host's are looked at now.
     """
@@ -15,12 +17,6 @@ class Draws:
     def __init__(self, device: torch.device):
         self.devices = [device] if device.type == 'cuda' else []
         self.states = self._now()
-
-    def copy(self) -> 'Draws':
-        """The same numbers from the same one on."""
-        found = object.__new__(Draws)
-        found.devices, found.states = self.devices, self.states
-        return found
 
     @contextmanager
     def again(self):

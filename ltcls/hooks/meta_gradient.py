@@ -2,6 +2,7 @@
 
 import warnings
 from contextlib import contextmanager, nullcontext
+from copy import copy
 from dataclasses import dataclass
 from typing import Callable, Sequence
 
@@ -147,7 +148,7 @@ class MetaGradient:
     @property
     def draws(self) -> Draws | None:
         """What the passes over the batch have drawn, for dropout and the like; None before any."""
-        return self._draws and self._draws.copy()
+        return copy(self._draws)
 
     def gradient(self, weights: Tensor | None) -> Tensor:
         """dL_D(theta~) / dw [B] at these weights [B]; None for zeros, which need no losses."""
@@ -189,7 +190,7 @@ class MetaGradient:
         if self._draws is None:     # no pass before this one: it draws, and others draw its again
             self._draws, draws = Draws(self.batch['inputs'].device), nullcontext()
         else:
-            draws = self._draws.copy().again()
+            draws = copy(self._draws).again()
         # The fused attention kernels have no derivative of this kind, the plain one does.
         if not self.reverse:
             try:
@@ -200,7 +201,7 @@ class MetaGradient:
                     raise
                 warnings.warn(f'{str(error).splitlines()[0]} Sample weights are learned by '
                               'differentiating in reverse twice, which takes longer.')
-            self.reverse, draws = True, self._draws.copy().again()
+            self.reverse, draws = True, copy(self._draws).again()
         with self._context(), draws, sdpa_kernel(SDPBackend.MATH):
             return self._reverse_product(tangents)
 

@@ -6,7 +6,7 @@ from typing import Sequence
 import torch
 from torch import Tensor, nn
 
-from ltcls.longtail import effective_numbers
+from ltcls.longtail import effective_number_weights
 from ltcls.registry import HOOKS
 
 from .l2rw import shares_of_help
@@ -109,16 +109,13 @@ class MetaReweightHook(SampleWeightHook):
 
 
 def balancing_weights(class_counts: Tensor, beta: float | str, scale: bool = True) -> Tensor:
-    """Class weights (1 - beta) / (1 - beta ** n), float64 [C], scaled to an average of one.
+    """`effective_number_weights` float64 [C], with a warning of classes without images.
 
-    A class without images weighs 0, with a warning, and does not enter the average. `beta='auto'`
-    is (N - 1) / N with N images in all.
+    `beta='auto'` is (N - 1) / N with N images in all.
     """
     counts = torch.as_tensor(class_counts, dtype=torch.float64)
-    present = counts > 0
-    if not present.all():
-        warnings.warn(f'Classes without a training image: {int((~present).sum())}; they weigh 0.')
-    if beta == 'auto':
-        beta = 1 - 1 / float(counts.sum())
-    weights = present / effective_numbers(counts.clamp(min=1), beta)
-    return weights * present.sum() / weights.sum() if scale else weights
+    empty = int((counts == 0).sum())
+    if empty:
+        warnings.warn(f'Classes without a training image: {empty}; they weigh 0.')
+    return effective_number_weights(counts, 1 - 1 / float(counts.sum()) if beta == 'auto' else beta,
+                                    scale)
