@@ -44,6 +44,7 @@ class Classifier(BaseModel):
     Raises:
         ValueError: an unknown part in `frozen`, precision or `frozen_bn`, or CUDA graphs without a
             GPU.
+        TypeError: a module without the attributes that its part has.
     """
 
     class_counts: Tensor
@@ -67,9 +68,12 @@ class Classifier(BaseModel):
             raise ValueError(f"model.frozen_bn='{frozen_bn}' must be 'eval' or 'shift'.")
         num_classes = self.data_preprocessor.num_classes
         self.backbone = MODELS.build(backbone)
+        _require(self.backbone, 'backbone', 'num_features', 'set it to the length of its features')
         self.head = MODELS.build(
             dict(head, num_features=self.backbone.num_features, num_classes=num_classes))
+        _require(self.head, 'head', 'scale', 'set it to 1.0, or to what it multiplies cosines by')
         self.loss = LOSSES.build(loss)
+        _require(self.loss, 'loss', 'uses_features', 'derive it from ltcls.losses.LongTailLoss')
         self.loss.logit_scale = self.head.scale
         self.dtype = PRECISIONS[precision]
         if channels_last:
@@ -104,7 +108,8 @@ class Classifier(BaseModel):
         """Tell the head and the loss the class counts [C] of the training set.
 
         Raises:
-            ValueError: counts for another number of classes than the model has.
+            ValueError: counts for another number of classes than the model has; or a module that
+                makes a persistent buffer of them, with which no checkpoint could be loaded.
         """
         counts = torch.as_tensor(class_counts, dtype=torch.float64)
         if len(counts) != len(self.class_counts):
@@ -113,9 +118,15 @@ class Classifier(BaseModel):
                 f'{len(self.class_counts)}: set data_preprocessor.num_classes={len(counts)}.')
         self.class_counts.copy_(counts)
         self.bound = True
-        for module in self.modules():
+        for name, module in self.named_modules():
             if isinstance(module, LongTailModule):
+                before = _saved_shapes(module)
                 module.bind(self.class_counts)
+                if _saved_shapes(module) != before:
+                    raise ValueError(
+                        f'model.{name}: bind of {type(module).__name__} makes or resizes what goes '
+                        'into checkpoints, which could then not be loaded: register the buffer '
+                        'with persistent=False.')
         # A buffer that `bind` made on another device follows the module.
         self.to(self.class_counts.device)
 
@@ -168,6 +179,11 @@ class Classifier(BaseModel):
                    else nullcontext())
         with context:
             features = self.backbone(inputs)
+        if features.dim() != 2 or features.shape[1] != self.backbone.num_features:
+            raise ValueError(
+                f'model.backbone: {type(self.backbone).__name__} returned features of shape '
+                f'{list(features.shape)} instead of [B, {self.backbone.num_features}]: pool them '
+                'to one vector an image, of length num_features.')
         return features.float()
 
     def logits(self, features: Tensor, head: dict[str, Tensor] | None = None) -> Tensor:
@@ -213,6 +229,11 @@ class Classifier(BaseModel):
             options['features'] = features.float()
         with torch.autocast(features.device.type, enabled=False):
             losses = self.loss(logits, labels[chosen], **options)
+        if losses.shape != labels[chosen].shape:
+            raise ValueError(f'model.loss: {type(self.loss).__name__} returned shape '
+                             f'{list(losses.shape)} instead of one loss a sample '
+                             f'{list(labels[chosen].shape)}: leave out the mean, which is taken '
+                             'after the weights.')
         return losses if factor is None else losses * factor[chosen]
 
     def forward(self, inputs: Tensor, labels: Tensor | MixedLabels | None = None,
@@ -239,6 +260,16 @@ class Classifier(BaseModel):
         if logits.dim() == 3:
             logits = logits.mean(dim=1)
         return [dict(scores=logits.softmax(dim=1), labels=labels)]
+
+
+def _require(module: nn.Module, part: str, name: str, remedy: str) -> None:
+    if not hasattr(module, name):
+        raise TypeError(f"model.{part}: {type(module).__name__} has no attribute '{name}': "
+                        f'{remedy}.')
+
+
+def _saved_shapes(module: nn.Module) -> dict[str, tuple]:
+    return {name: tuple(value.shape) for name, value in module.state_dict().items()}
 
 
 def _switch_norms(part: nn.Module, training: bool) -> None:

@@ -82,15 +82,19 @@ class PerturbedOptimWrapper(OptimWrapper):
 
         Raises:
             TypeError: a loss tensor, which cannot be evaluated again.
+            RuntimeError: no gradient after the first batch.
         """
         if not isinstance(objective, Objective):
             raise TypeError(f'{type(self).__name__} got a {type(objective).__name__} instead of an '
                             'Objective: it evaluates the loss again, so the model has to be an '
                             "ltcls Classifier, whose train_step hands one over.")
-        if objective.model is not self._model:
+        first = objective.model is not self._model
+        if first:
             self._choose(objective.model)
         with self._gradients_restored():
             self.accumulate_grad(objective)
+        if first:
+            self._check_gradient()
         self._inner_count += 1
         if self.should_update():
             self.step(**(step_kwargs or {}))
@@ -289,6 +293,12 @@ class PerturbedOptimWrapper(OptimWrapper):
                             f'{dict(self._chosen)[low[0]].dtype}, where small offsets vanish: keep '
                             "weights in float32 and set model.precision instead.")
         self._model = model
+
+    def _check_gradient(self) -> None:
+        trainable = self._trainable()
+        if trainable and all(p.grad is None for p in trainable):
+            raise RuntimeError(f'{type(self).__name__}.accumulate_grad has left no gradient, so '
+                               'nothing would train: end it with backward or add_gradient.')
 
     def _fits(self, name: str, parameter: nn.Parameter) -> bool:
         if self.exclude_norm_bias and parameter.dim() <= 1:

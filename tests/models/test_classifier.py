@@ -81,11 +81,12 @@ class ToyNoisyLoss(LongTailModule):
         return F.cross_entropy(logits + noise, labels, reduction='none')
 
 
-def build(loss='CrossEntropyLoss', head='LinearHead', counts=COUNTS, **options):
+def build(loss='CrossEntropyLoss', head='LinearHead', counts=COUNTS,
+          backbone=dict(type=ToyBackbone), **options):
     """A bound classifier of four classes with random weights, the same for every call."""
     torch.manual_seed(0)
     model = MODELS.build(dict(
-        type='Classifier', backbone=dict(type=ToyBackbone), head=as_config(head),
+        type='Classifier', backbone=backbone, head=as_config(head),
         loss=as_config(loss), data_preprocessor=dict(
             type='BatchPreprocessor', num_classes=4, mean=[0.5] * 3, std=[0.25] * 3), **options))
     if counts is not None:
@@ -363,6 +364,59 @@ def test_settings_that_cannot_be_are_refused():
         build(frozen_bn='train')
     with pytest.raises(ValueError, match="precision='float8'.*'bfloat16' or 'float16'"):
         build(precision='float8')
+
+
+class MeanLoss(LongTailModule):
+    uses_features = False
+
+    def forward(self, logits, labels):
+        return F.cross_entropy(logits, labels)
+
+
+class Unsaid(nn.Module):
+    def __init__(self, num_features=5, num_classes=4):
+        super().__init__()
+
+
+class Unpooled(ToyBackbone):
+    def forward(self, x):
+        return self.bn(self.conv(x))
+
+
+class Persistent(ToyNoisyLoss):
+    def bind(self, class_counts):
+        self.register_buffer('prior', class_counts / class_counts.sum())
+
+
+def test_a_loss_that_has_taken_the_mean_is_refused(batch):
+    # Class weights and sample weights would do nothing.
+    model = build(loss=dict(type=MeanLoss))
+    with pytest.raises(ValueError, match=r'model.loss: MeanLoss returned shape \[\] instead of one '
+                                         r'loss a sample \[6\]: leave out the mean'):
+        model(**model.data_preprocessor(batch, True), mode='loss')
+
+
+def test_features_that_are_not_pooled_are_refused(batch):
+    model = build(backbone=dict(type=Unpooled))
+    with pytest.raises(ValueError, match=r'model.backbone: Unpooled returned features of shape '
+                                         r'\[6, 5, 8, 8\] instead of \[B, 5\]: pool them'):
+        model(**model.data_preprocessor(batch, True), mode='loss')
+
+
+@pytest.mark.parametrize(('part', 'line'), [
+    ('backbone', "model.backbone: Unsaid has no attribute 'num_features': set it to the length"),
+    ('head', "model.head: Unsaid has no attribute 'scale': set it to 1.0"),
+    ('loss', "model.loss: Unsaid has no attribute 'uses_features': derive it from ltcls.losses"),
+])
+def test_a_part_that_lacks_what_the_classifier_asks_for_is_named(part, line):
+    with pytest.raises(TypeError, match=line):
+        build(**{part: dict(type=Unsaid)})
+
+
+def test_a_loss_whose_bind_makes_a_persistent_buffer_is_refused():
+    # It could be trained, and then neither tested nor resumed.
+    with pytest.raises(ValueError, match='model.loss: bind of Persistent .* persistent=False'):
+        build(loss=dict(type=Persistent))
 
 
 # -- precision and memory layout ------------------------------------------------------------

@@ -284,6 +284,16 @@ def test_a_model_without_class_counts_is_refused_where_they_are_used(method):
     model.train_step(batch(), wrapper)
 
 
+def test_a_method_that_leaves_no_gradient_is_refused():
+    class Forgetful(PerturbedOptimWrapper):
+        def accumulate_grad(self, objective):
+            objective().mean()
+
+    model = classifier()
+    with pytest.raises(RuntimeError, match='Forgetful.accumulate_grad has left no gradient'):
+        model.train_step(batch(), Forgetful(sgd(model)))
+
+
 # -- accumulation, clipping, precision ------------------------------------------------------------
 
 
