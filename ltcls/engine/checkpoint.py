@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ltcls.compat import load_from_disk
+from ltcls.engine.same_data import check_classes, check_images
 
 
 def finished_checkpoint(work_dir: Path, max_epochs: int) -> Path | None:
@@ -140,8 +141,11 @@ def check_fits(model: nn.Module, content: dict, path: Path, resume: bool = False
             raise ValueError(f"{path} holds values in '{name}' that are NaN or infinite.")
 
 
-def write_init(source: Path, target: Path, parts: Sequence[str]) -> None:
+def write_init(source: Path, target: Path, parts: Sequence[str], same_data: bool = False) -> None:
     """Write the wanted parts of a checkpoint, and its class counts, to `target`.
+
+    With them go the class names that a head belongs to, and the fingerprint of the images if the
+    stages are to be trained on the same ones.
 
     Raises:
         ValueError: a file that is none of ours, or a part that it does not have.
@@ -159,21 +163,35 @@ def write_init(source: Path, target: Path, parts: Sequence[str]) -> None:
             raise ValueError(f"init_from.parts names '{part}', which {source} does not hold; it "
                              f"holds {', '.join(known)}.")
         wanted.update(found)
+    trained, meta = content.get('meta') or {}, {}
+    if 'head' in parts:
+        meta['dataset_meta'] = trained.get('dataset_meta')
+    if same_data:
+        meta['fingerprints'] = trained.get('fingerprints')
     temporary = target.with_suffix('.tmp')
-    torch.save(dict(state_dict=wanted, parts=list(parts), source=source.parent.name), temporary)
+    torch.save(dict(state_dict=wanted, parts=list(parts), source=source.parent.name, meta=meta),
+               temporary)
     temporary.replace(target)
 
 
-def load_init(model: nn.Module, path: Path) -> str:
+def load_init(model: nn.Module, path: Path, dataset=None) -> str:
     """Load what `write_init` wrote; returns one line that says what was and was not taken over.
+
+    `dataset`, for training, is compared with the one of the earlier stage.
 
     A head may leave out or add a parameter of its own (tau-norm drops the bias, LWS adds scales);
     the backbone must match in full, but for what it states in `added` (prompts).
 
     Raises:
-        ValueError: another shape, a backbone that does not match, or no value that fits.
+        ValueError: another shape, a backbone that does not match, or no value that fits; classes
+            of other names, or other images.
     """
     content = load_from_disk(str(path), map_location='cpu')
+    if dataset is not None:
+        source = f"the earlier stage {content['source']}"
+        check_classes(source, content['meta'], dataset, 'train_dataloader')
+        check_images(source, content['meta'], dataset,
+                     'train both stages anew with another --work-dir')
     state, own = content['state_dict'], model.state_dict()
     if 'class_counts' in state and state['class_counts'].shape != own['class_counts'].shape:
         del state['class_counts']       # of other classes

@@ -151,10 +151,10 @@ def _run_alone(path: Path, cfg: Config, options: Options, resume: bool | str) ->
         return read_record(record)
     init, selected = None, False
     if cfg.get('init_from') is not None:
-        source, selected = _start(path, cfg, options)
+        source, selected, same_data = _start(path, cfg, options)
         init = work_dir / 'init.pth'
         if is_main_process():
-            write_init(source, init, cfg.init_from.parts)
+            write_init(source, init, cfg.init_from.parts, same_data)
         barrier()
     checkpoint = None
     if finished is not None:
@@ -164,19 +164,25 @@ def _run_alone(path: Path, cfg: Config, options: Options, resume: bool | str) ->
     return run_stage(path, cfg, options, init=init, checkpoint=checkpoint, selected=selected)
 
 
-def _start(path: Path, cfg: Config, options: Options) -> tuple[Path, bool]:
-    """The checkpoint that a stage starts from, made first where it has to be, and whether it was
-    chosen among others on the test set, as far as one can know."""
+def _start(path: Path, cfg: Config, options: Options) -> tuple[Path, bool, bool]:
+    """The checkpoint that a stage starts from, made first where it has to be; whether it was chosen
+    among others on the test set, as far as one can know; whether it has the images of this stage."""
     if 'config' not in cfg.init_from:
         source = Path(cfg.init_from.checkpoint)
-        return source, source.name.startswith('best_')
+        return source, source.name.startswith('best_'), False
     earlier = earlier_config(path, cfg)
     below = replace(options, work_dir=Path(cfg.work_dir).parent / earlier.stem)
     selected = _run(earlier, below, resume=True).get('selected_on_test', False)
     stage = load_config(earlier, below)
+    same_data = _images(stage) == _images(cfg)
     if cfg.init_from.get('checkpoint') == 'best':
-        return best_checkpoint(stage.work_dir), selected or validates_on_test(stage)
-    return finished_checkpoint(stage.work_dir, stage.train_cfg.max_epochs), selected
+        return best_checkpoint(stage.work_dir), selected or validates_on_test(stage), same_data
+    return finished_checkpoint(stage.work_dir, stage.train_cfg.max_epochs), selected, same_data
+
+
+def _images(cfg: Config) -> dict:
+    """What a config says about the training images, but for how they are augmented."""
+    return {key: value for key, value in cfg.train_dataloader.dataset.items() if key != 'pipeline'}
 
 
 def _found_by_first_rank(work_dir: Path, max_epochs: int

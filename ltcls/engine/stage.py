@@ -22,8 +22,10 @@ from ltcls.engine.device import (fuse_optimizer, keep_freed_memory, pin_batches,
 from ltcls.engine.dry_run import without_weights
 from ltcls.engine.interruption import InterruptionHook
 from ltcls.engine.prepare import Options, images_a_step, plain_config, rate_scale
+from ltcls.engine.same_data import check_classes, check_images, other_test_images
 from ltcls.evaluation.record import (build_record, forget_peak_memory, peak_memory, read_log,
                                      write_record)
+from ltcls.hooks.long_tail import fingerprints
 from ltcls.hooks.unwrap import bare
 from ltcls.longtail import shot_groups
 
@@ -100,13 +102,14 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
     register_engine_hooks(runner, options)
     if checkpoint is not None:
         check_fits(bare(runner.model), content, checkpoint, resume=cfg.train_cfg.max_epochs > 0)
+        _check_data(runner, content.get('meta') or {}, checkpoint)
         if cfg.train_cfg.max_epochs:
             _check_iterations(runner, content['meta'], checkpoint)
         del content
         _name_in_errors(runner, checkpoint)
         announce(f'continuing from {checkpoint.name}')
     elif init is not None:
-        announce(load_init(bare(runner.model), init))
+        announce(load_init(bare(runner.model), init, runner.train_dataloader.dataset))
     runner.train()
     if cfg.train_cfg.max_epochs == 0 and checkpoint is None:
         runner.save_checkpoint(str(work_dir), 'epoch_0.pth', meta=dict(epoch=0, iter=0),
@@ -136,6 +139,9 @@ def test_checkpoint(path: Path, cfg: Config, checkpoint: Path, options: Options)
     runner = build_runner(without_weights(cfg))
     check_fits(bare(runner.model), content, checkpoint)
     trained = content.get('meta', {})
+    check_classes(checkpoint, trained, runner.test_dataloader.dataset, 'test_dataloader')
+    for line in other_test_images(checkpoint, trained, runner.test_dataloader.dataset):
+        announce(line)
     give_data(runner, cfg, runner.test_loop)
     runner.test()
     record = finish_record(
@@ -167,6 +173,15 @@ def _check_iterations(runner: Runner, meta: dict, checkpoint: Path) -> None:
         raise ValueError(f'{checkpoint} has {done / epoch:g} iterations an epoch, and here it would '
                          f'be {length} with {get_world_size()} processes: continue with as many '
                          'processes as before, or begin anew with another --work-dir.')
+
+
+def _check_data(runner: Runner, meta: dict, checkpoint: Path) -> None:
+    """Refuse to go on with other classes or images, under which no run goes on as it was."""
+    train = runner.train_dataloader.dataset
+    check_classes(checkpoint, meta, train, 'train_dataloader')
+    check_images(checkpoint, meta, train, 'begin anew with another --work-dir')
+    for line in other_test_images(checkpoint, meta, runner.test_dataloader.dataset):
+        announce(line)
 
 
 def _check_group_rules(runner: Runner) -> None:
@@ -292,13 +307,6 @@ def finish_record(runner: Runner, path: Path, cfg: Config, options: Options, wal
         peak_memory=peak_memory())
     write_record(work_dir / 'evaluation.json', record)
     return record
-
-
-def fingerprints(runner: Runner) -> dict[str, str]:
-    """Of the training and the test data, as far as this run has built them."""
-    loops = dict(train=runner._train_loop, test=runner._test_loop)
-    return {name: loop.dataloader.dataset.fingerprint for name, loop in loops.items()
-            if hasattr(loop, 'dataloader')}
 
 
 def training_log(work_dir: Path) -> list[dict]:

@@ -13,7 +13,8 @@ class LongTailHook(Hook):
     """Class counts to model, optim wrapper and metrics, the clock before every iteration.
 
     Counts are measured by the training set (`metainfo['class_counts']`) and kept in the model's
-    checkpoint, so that testing works from a checkpoint alone.
+    checkpoint, so that testing works from a checkpoint alone. Beside them it holds the fingerprints
+    of the data (`meta['fingerprints']`), by which other images are noticed.
     """
 
     priority = 'VERY_HIGH'
@@ -41,6 +42,9 @@ class LongTailHook(Hook):
     def before_test(self, runner) -> None:
         self._tell_metrics(runner, runner.test_loop.evaluator)
 
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        checkpoint['meta']['fingerprints'] = fingerprints(runner)
+
     @staticmethod
     def _tell_metrics(runner, evaluator) -> None:
         model = bare(runner.model)
@@ -50,3 +54,10 @@ class LongTailHook(Hook):
         model.bind(model.class_counts)
         counts = [int(n) for n in model.class_counts.tolist()]
         evaluator.dataset_meta = dict(evaluator.dataset_meta or {}, train_class_counts=counts)
+
+
+def fingerprints(runner) -> dict[str, str]:
+    """Of the training and the test data, as far as this run has built them."""
+    loops = dict(train=runner._train_loop, test=runner._test_loop)
+    return {name: loop.dataloader.dataset.fingerprint for name, loop in loops.items()
+            if hasattr(loop, 'dataloader')}

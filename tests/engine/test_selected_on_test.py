@@ -45,20 +45,21 @@ def test_a_tested_checkpoint_is_selected_if_it_was_the_best_on_the_test_set(
 @pytest.mark.parametrize('which', ['last', 'best'])
 def test_what_was_selected_on_the_test_set_stays_so_in_later_stages(
         monkeypatch, tmp_path, which, earlier):
-    below = Config(dict(work_dir=str(tmp_path), train_cfg=dict(max_epochs=1)))
+    data = dict(train_dataloader=dict(dataset=dict(type='Digits')))
+    below = Config(dict(data, work_dir=str(tmp_path), train_cfg=dict(max_epochs=1)))
     monkeypatch.setattr(recipe, 'earlier_config', lambda path, cfg: Path('ce.py'))
     monkeypatch.setattr(recipe, 'load_config', lambda path, options: below)
     monkeypatch.setattr(recipe, '_run', lambda *a, **k: dict(selected_on_test=earlier))
     monkeypatch.setattr(recipe, 'validates_on_test', lambda cfg: False)
     for name in ('epoch_1.pth', BEST):
         (tmp_path / name).touch()
-    cfg = Config(dict(work_dir=str(tmp_path / 'crt'),
+    cfg = Config(dict(data, work_dir=str(tmp_path / 'crt'),
                       init_from=dict(config='ce.py', checkpoint=which)))
-    source, selected = recipe._start(Path('crt.py'), cfg, Options())
+    source, selected, _ = recipe._start(Path('crt.py'), cfg, Options())
     assert source.name == (BEST if which == 'best' else 'epoch_1.pth') and selected is earlier
 
 
 @pytest.mark.parametrize(('name', 'selected'), [(BEST, True), ('epoch_1.pth', False)])
 def test_a_file_to_start_from_is_taken_for_selected_by_its_name(name, selected):
     cfg = Config(dict(work_dir='crt', init_from=dict(checkpoint=name)))
-    assert recipe._start(Path('crt.py'), cfg, Options()) == (Path(name), selected)
+    assert recipe._start(Path('crt.py'), cfg, Options()) == (Path(name), selected, False)

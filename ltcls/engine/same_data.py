@@ -1,0 +1,50 @@
+"""Whether a checkpoint is used with the classes and the images that it was trained with."""
+
+from pathlib import Path
+
+
+def check_classes(source: str | Path, meta: dict, dataset, key: str) -> None:
+    """Refuse class names in another order than the checkpoint's labels have.
+
+    Args:
+        source: of the checkpoint, for the message.
+        meta: of the checkpoint; one without names is not compared.
+        dataset: what is to be used with it.
+        key: of the data set in the config, such as 'test_dataloader'.
+
+    Raises:
+        ValueError: the first class that has another name.
+    """
+    names = (meta.get('dataset_meta') or {}).get('classes') or ()
+    for label, (one, other) in enumerate(zip(names, dataset.metainfo['classes'])):
+        # A number stands for a class without an image to take a name from.
+        if one != other and str(label) not in (one, other):
+            raise ValueError(f"Class {label} was '{one}' when {source} was trained, and is '{other}' "
+                             f'in {key}.dataset: restore the classes and their order (classes=...).')
+
+
+def check_images(source: str | Path, meta: dict, dataset, remedy: str) -> None:
+    """Refuse another training set than the checkpoint's; `remedy` ends the message.
+
+    Raises:
+        ValueError: the fingerprints differ.
+    """
+    before, now = _train(meta), dataset.fingerprint
+    if before not in (None, now):
+        raise ValueError(f'{source} was trained on other images (data {before[:12]}) than '
+                         f'train_dataloader.dataset holds now (data {now[:12]}): restore them, or '
+                         f'{remedy}.')
+
+
+def other_test_images(source: str | Path, meta: dict, dataset) -> list[str]:
+    """A line where the images for testing are not those of the run that wrote the checkpoint."""
+    before, now = (meta.get('fingerprints') or {}).get('test'), dataset.fingerprint
+    if before in (None, now):
+        return []
+    return [f'warning: {source} was trained beside other test images (data {before[:12]}) than '
+            f'test_dataloader.dataset holds now (data {now[:12]}): make sure that none of these '
+            'were trained on']
+
+
+def _train(meta: dict) -> str | None:
+    return (meta.get('fingerprints') or {}).get('train')
