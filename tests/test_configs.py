@@ -32,7 +32,7 @@ DATASETS = dict(digits='DigitsLT', cifar10='CIFAR10LT', cifar100='CIFAR100LT',
                 tiny50a='FolderLT', tiny50b='FolderLT')
 LARGE = ('imagenet', 'places', 'inat', 'inat17')
 DEFAULT_IMBALANCE = dict(digits=50, cifar10=100, cifar100=100, tiny50b=100)
-DETAILS = {'short', 'steep', 'steps', 'finetune'}
+DETAILS = {'200e', 'short', 'steep', 'steps', 'finetune'}
 # What a config may be written with: assignments of literals and of dict(...).
 PLAIN = (ast.Module, ast.Assign, ast.Name, ast.Store, ast.Load, ast.Call, ast.keyword, ast.Constant,
          ast.List, ast.Tuple, ast.Dict)

@@ -14,9 +14,9 @@ GROUPS = ('many', 'medium', 'few')
 MAX_CONFUSION_CLASSES = 1000
 
 
-def measure(labels: Tensor, predictions: Tensor, confidences: Tensor, in_top: Tensor | None,
+def measure(labels: Tensor, predictions: Tensor, confidences: Tensor, in_top: dict[int, Tensor],
                 *, classes: Sequence[str], class_counts: Sequence[int],
-                rule: str | Sequence[int] = 'counts', topk: int = 5, bins: int = 15) -> dict:
+                rule: str | Sequence[int] = 'counts', bins: int = 15) -> dict:
     """The measured part of a run's record; every accuracy, confidence and error in percent.
 
     A group's accuracy is the mean of its classes' accuracies. A class without test images has
@@ -26,12 +26,11 @@ def measure(labels: Tensor, predictions: Tensor, confidences: Tensor, in_top: Te
         labels: int64, shape [N].
         predictions: int64, shape [N].
         confidences: probability of the predicted class, floating, shape [N].
-        in_top: whether the label is among the `topk` largest scores, bool, shape [N]; None when
-            there are no more than `topk` classes, where it would be true of every image.
+        in_top: for each k whether the label is among the k largest scores, bool, shape [N]; left
+            out where there are no more than k classes and it would be true of every image.
         classes: names, length C.
         class_counts: training images a class, length C.
         rule: what many, medium and few mean, as in `ltcls.longtail.shot_groups`.
-        topk: the k of `in_top`.
         bins: number of bins of the calibration error.
 
     Raises:
@@ -60,8 +59,9 @@ def measure(labels: Tensor, predictions: Tensor, confidences: Tensor, in_top: Te
     overall = dict(images=len(labels), correct=int(right.sum()),
                    accuracy=100 * int(right.sum()) / len(labels))
     overall['low'], overall['high'] = _interval(overall['correct'], overall['images'])
-    if in_top is not None:
-        overall['topk'] = dict(k=topk, accuracy=100 * int(in_top.sum()) / len(labels))
+    if in_top:
+        overall['topk'] = [dict(k=k, accuracy=100 * int(hits.sum()) / len(labels))
+                           for k, hits in sorted(in_top.items())]
     return dict(
         overall=overall,
         group_rule=describe_rule(rule, num_classes),
@@ -74,11 +74,17 @@ def measure(labels: Tensor, predictions: Tensor, confidences: Tensor, in_top: Te
         confusion=confusion.tolist() if len(confusion) else None)
 
 
+def top_accuracies(overall: dict) -> dict[int, float]:
+    """The top-k accuracies in percent by k, of the part `overall` of a record."""
+    found = overall.get('topk', [])
+    found = [found] if isinstance(found, dict) else found      # records of one k, made before
+    return {entry['k']: entry['accuracy'] for entry in found}
+
+
 def flat_metrics(scores: dict) -> dict[str, float]:
     """The numbers a log line holds, in percent; what does not exist (an empty group) is absent."""
     found = dict(accuracy=scores['overall']['accuracy'])
-    if 'topk' in scores['overall']:
-        found[f"top{scores['overall']['topk']['k']}"] = scores['overall']['topk']['accuracy']
+    found.update({f'top{k}': value for k, value in top_accuracies(scores['overall']).items()})
     found.update({name: group['accuracy'] for name, group in scores['groups'].items()})
     found['balanced_accuracy'] = scores['balanced_accuracy']
     found['ece'] = scores['calibration']['overall']['ece']

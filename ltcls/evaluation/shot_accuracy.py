@@ -25,7 +25,7 @@ class ShotAccuracy(BaseMetric):
 
     Args:
         rule: what many, medium and few mean, as in `ltcls.longtail.shot_groups`.
-        topk: the k of the top-k accuracy.
+        topk: the k of the top-k accuracy, or several, as [3, 5].
         bins: equal-width bins of the calibration error.
         collect_device: kept for mmengine's sake; the ranks' results are small tensors and travel
             on the device of the process group.
@@ -34,14 +34,15 @@ class ShotAccuracy(BaseMetric):
 
     default_prefix = ''
 
-    def __init__(self, rule: str | Sequence[int] = 'counts', topk: int = 5, bins: int = 15,
+    def __init__(self, rule: str | Sequence[int] = 'counts', topk: int | Sequence[int] = 5,
+                 bins: int = 15,
                  collect_device: str = 'cpu', prefix: str | None = None,
                  collect_dir: str | None = None):
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
-        if topk < 1 or bins < 1:
+        self.topk = [topk] if isinstance(topk, int) else list(topk)
+        if min([bins, *self.topk]) < 1:
             raise ValueError(f'ShotAccuracy got topk={topk}, bins={bins}; each must be at least 1.')
         self.rule = rule
-        self.topk = topk
         self.bins = bins
         self.record: dict | None = None
 
@@ -57,10 +58,12 @@ class ShotAccuracy(BaseMetric):
             scores, labels = batch['scores'], batch['labels']
             confidences, predictions = scores.max(1)
             kept = dict(labels=labels, predictions=predictions, confidences=confidences.float())
-            if scores.size(1) > self.topk:
-                hits = (scores.topk(self.topk, dim=1).indices == labels[:, None]).any(1)
+            sizes = [k for k in self.topk if k < scores.size(1)]
+            if sizes:
+                hits = scores.topk(max(sizes), dim=1).indices == labels[:, None]
                 # Among tied scores topk may leave out the one that max has found.
-                kept['in_top'] = hits | (predictions == labels)
+                kept.update({f'top{k}': hits[:, :k].any(1) | (predictions == labels)
+                             for k in sizes})
             self.results.append(kept)
 
     def evaluate(self, size: int) -> dict:
@@ -88,9 +91,10 @@ class ShotAccuracy(BaseMetric):
         counts = [int(n) for n in meta['train_class_counts']]
         whole = {name: torch.cat([batch[name] for batch in results]).cpu() for name in results[0]}
         self.record = measure(
-            whole['labels'], whole['predictions'], whole['confidences'], whole.get('in_top'),
+            whole['labels'], whole['predictions'], whole['confidences'],
+            {k: whole[f'top{k}'] for k in self.topk if f'top{k}' in whole},
             classes=meta.get('classes') or [str(c) for c in range(len(counts))],
-            class_counts=counts, rule=self.rule, topk=self.topk, bins=self.bins)
+            class_counts=counts, rule=self.rule, bins=self.bins)
         return flat_metrics(self.record)
 
 

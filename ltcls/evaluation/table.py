@@ -6,7 +6,7 @@ from typing import Sequence
 
 from terminaltables import AsciiTable, GithubFlavoredMarkdownTable
 
-from ltcls.evaluation.scores import GROUPS
+from ltcls.evaluation.scores import GROUPS, top_accuracies
 
 MISSING = '-'
 ALL_CLASSES_UP_TO = 20
@@ -40,9 +40,8 @@ def scores_table(record: dict, markdown: bool = False) -> str:
                  ', '.join(rarest['names'])])
     rows.append(['balanced', '', '', _percent(record['balanced_accuracy']), '',
                  'mean of the classes'])
-    if 'topk' in overall:
-        rows.append([f"top-{overall['topk']['k']}", '', '', _percent(overall['topk']['accuracy']),
-                     '', ''])
+    rows += [[f'top-{k}', '', '', _percent(value), '', '']
+             for k, value in top_accuracies(overall).items()]
     return _render(rows, markdown, left=(0, 5))
 
 

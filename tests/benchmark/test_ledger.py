@@ -312,6 +312,8 @@ def test_the_share_among_the_first_answers_is_read_for_its_own_number_of_them():
     found['overall']['topk'] = dict(k=5, accuracy=90.0)
     assert ledger.measured(row(metric='top5'), found) == 90.0
     assert ledger.measured(row(metric='top3'), found) is None
+    found['overall']['topk'] = [dict(k=3, accuracy=80.0), dict(k=5, accuracy=90.0)]
+    assert [ledger.measured(row(metric=name), found) for name in ('top3', 'top5')] == [80, 90]
 
 
 def test_another_test_set_is_another_experiment_and_its_loader_is_not():

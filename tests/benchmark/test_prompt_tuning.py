@@ -47,4 +47,5 @@ def test_the_figures_are_those_of_the_sizes_asked_for(tmp_path, capsys):
     # Twelve blocks of ten prompts, and ten classes, of width 192.
     assert result['trained'] == (12 * 10 + 10) * 192
     for found in result['steps'].values():
-        assert abs(found['images_per_second'] * found['ms'] / 2000 - 1) < 0.01
+        # Rounded to a tenth: of few images a second, where the machine is busy.
+        assert abs(found['images_per_second'] - 2000 / found['ms']) < 0.06 + 0.01 * 2000 / found['ms']

@@ -16,7 +16,7 @@ PREDICTIONS = torch.tensor([0, 0, 0, 1, 1, 0, 2, 2, 3, 0])
 CONFIDENCES = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.9, 0.5, 1.0, 0.8, 0.4, 0.9])
 
 
-def measured(labels=LABELS, predictions=PREDICTIONS, confidences=CONFIDENCES, in_top=None,
+def measured(labels=LABELS, predictions=PREDICTIONS, confidences=CONFIDENCES, in_top={},
              classes=NAMES, class_counts=COUNTS, **options):
     return measure(labels, predictions, confidences, in_top, classes=classes,
                    class_counts=class_counts, **options)

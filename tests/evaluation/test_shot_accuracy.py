@@ -8,6 +8,7 @@ from pytest import approx
 from sklearn.metrics import top_k_accuracy_score
 
 from ltcls.evaluation import ShotAccuracy, shot_accuracy
+from ltcls.evaluation.table import scores_table
 from ltcls.longtail import exponential_counts
 from ltcls.registry import METRICS
 
@@ -138,6 +139,18 @@ def test_top5_of_five_classes_says_nothing_and_is_absent():
     assert made.evaluate(50)['top2'] == approx(100 * top_k_accuracy_score(labels, scores, k=2))
 
 
+def test_several_ks_are_counted_at_once():
+    scores, labels = predictions(50)
+    made = metric(topk=[3, 5])
+    feed(made, scores, labels)
+    found = made.evaluate(50)
+    expected = {k: 100 * top_k_accuracy_score(labels, scores, k=k) for k in (3, 5)}
+    assert (found['top3'], found['top5']) == (approx(expected[3]), approx(expected[5]))
+    assert made.record['overall']['topk'] == [dict(k=k, accuracy=found[f'top{k}']) for k in (3, 5)]
+    table = scores_table(made.record)
+    assert all(f'top-{k}' in table and f"{found[f'top{k}']:.2f}" in table for k in (3, 5))
+
+
 def test_bins_and_rule_reach_the_scores():
     made = metric(dict(classes=list('abc'), train_class_counts=[500, 50, 15]), rule=(40, 10),
                   bins=7)
@@ -164,7 +177,7 @@ def test_processing_keeps_four_small_tensors_on_the_device_of_the_scores():
     kept = made.results[0]
     assert {name: (value.device.type, tuple(value.shape)) for name, value in kept.items()} == dict(
         labels=('meta', (8,)), predictions=('meta', (8,)), confidences=('meta', (8,)),
-        in_top=('meta', (8,)))
+        top5=('meta', (8,)))
 
 
 def test_a_second_evaluation_starts_afresh():

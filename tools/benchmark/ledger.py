@@ -25,6 +25,7 @@ from ledger_page import page  # noqa: E402
 from ltcls.engine.configs import config_names  # noqa: E402
 from ltcls.engine.prepare import Options, first_difference, load_config, plain_config  # noqa: E402
 from ltcls.evaluation.record import read_record  # noqa: E402
+from ltcls.evaluation.scores import top_accuracies  # noqa: E402
 from ltcls.longtail import shot_groups  # noqa: E402
 
 LEDGER = ROOT / 'docs' / 'results' / 'ledger.json'
@@ -146,8 +147,7 @@ def measured(row: dict, record: dict) -> float | None:
     if metric == 'accuracy':
         return record['overall']['accuracy']
     if metric in ('top3', 'top5'):
-        top = record['overall'].get('topk') or {}
-        return top.get('accuracy') if top.get('k') == int(metric[3:]) else None
+        return top_accuracies(record['overall']).get(int(metric[3:]))
     if metric == 'open-set F':
         found = record.get('open_set')
         return 100 * found['f']['paper']['f'] if found else None

@@ -130,7 +130,7 @@ def _short_table(rows: list[dict], notes: list[str]) -> list[str]:
 
 def _references(row: dict, notes: list[str]) -> str:
     """Numbers of the row's notes; a note that several rows share is written once."""
-    own = [row['note'], row['recipe'] and row['config'] and f"Recipe: {row['recipe']}",
+    own = [row['note'], row['recipe'] and row['config'] and f"Schedule of the config: {row['recipe']}",
            row['data'] and f"Images: {row['data']}",
            *(f'Tried: {attempt}' for attempt in row['tried']),
            row['status'] == 'cannot run here' and row['obstacle']]

@@ -22,7 +22,7 @@ val_dataloader = dict(
             dict(type='Resize', size=256),
             dict(type='CenterCrop', size=224),
         ]))
-val_evaluator = dict(type='ShotAccuracy')
+val_evaluator = dict(type='ShotAccuracy', topk=[3, 5])
 test_dataloader = dict(
     batch_size=256,
     num_workers=8,

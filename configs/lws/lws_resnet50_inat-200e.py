@@ -1,0 +1,4 @@
+_base_ = './lws_resnet50_inat.py'
+
+# Kang et al., ICLR 2020: the representation of 200 epochs.
+init_from = dict(config='ce_resnet50_inat-200e')
