@@ -26,6 +26,7 @@ from ltcls.engine.same_data import check_classes, check_images, other_test_image
 from ltcls.evaluation.record import (build_record, forget_peak_memory, peak_memory, read_log,
                                      write_record)
 from ltcls.hooks.long_tail import fingerprints
+from ltcls.hooks.training_log import stop_progress
 from ltcls.hooks.unwrap import bare
 from ltcls.longtail import shot_groups
 
@@ -110,7 +111,10 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
         announce(f'continuing from {checkpoint.name}')
     elif init is not None:
         announce(load_init(bare(runner.model), init, runner.train_dataloader.dataset))
-    runner.train()
+    try:
+        runner.train()
+    finally:
+        stop_progress(runner)
     if cfg.train_cfg.max_epochs == 0 and checkpoint is None:
         runner.save_checkpoint(str(work_dir), 'epoch_0.pth', meta=dict(epoch=0, iter=0),
                                save_param_scheduler=False)

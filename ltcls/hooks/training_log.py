@@ -109,6 +109,10 @@ class TrainingLogHook(Hook):
         self._say_epoch(runner, runner.epoch)
 
     def after_train(self, runner) -> None:
+        self.stop_progress()
+
+    def stop_progress(self) -> None:
+        """End the bar, if there is one, and show the cursor again, which it hides."""
         if self.progress is not None:
             self.progress.stop()
             self.progress = None
@@ -145,6 +149,13 @@ def _read(path: Path) -> list[dict]:
         raise ValueError(f'{path} is damaged, a line is no epoch: remove it to go on without the '
                          'log of the epochs before.')
     return lines
+
+
+def stop_progress(runner) -> None:
+    """End the bar of a training that an error, a signal or Ctrl-C has ended before its time."""
+    for hook in runner.hooks:
+        if isinstance(hook, TrainingLogHook):
+            hook.stop_progress()
 
 
 def say(runner, line: str, progress=None) -> None:

@@ -7,6 +7,9 @@ see no GPU, compute with one thread each and draw no pictures.
 import functools
 import multiprocessing
 import os
+import pty
+import select
+import signal
 import socket
 import sys
 from multiprocessing import forkserver
@@ -49,6 +52,23 @@ def command(*arguments: str | Path, output: Path, **environment: str) -> int:
     return finish(start([str(a) for a in arguments], output, **environment))
 
 
+def command_on_a_terminal(*arguments: str | Path, **environment: str) -> tuple[int, str]:
+    """Run `ltcls ARGUMENTS` on a pseudo-terminal; its status and all that it sent there."""
+    reader, terminal = pty.openpty()
+    process = start([str(a) for a in arguments], Path(os.ttyname(terminal)), TERM='xterm',
+                    **environment)
+    sent = b''
+    try:
+        while select.select([reader], [], [], 0.1)[0] or process.exitcode is None:
+            if select.select([reader], [], [], 0)[0]:      # full, it would stop the process
+                sent += os.read(reader, 65536)
+        return finish(process), sent.decode()
+    finally:
+        process.kill()
+        os.close(reader)
+        os.close(terminal)
+
+
 def ranks(count: int, *arguments: str | Path, output: Path, **environment: str) -> list[int]:
     """Run `ltcls ARGUMENTS` on several ranks of one machine; their exit statuses."""
     with socket.socket() as free:
@@ -62,6 +82,7 @@ def ranks(count: int, *arguments: str | Path, output: Path, **environment: str) 
 
 def _main(arguments: list[str], output: str, environment: dict[str, str]) -> None:
     os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.default_int_handler)   # ignored in jobs in the background
     if 'FOLDER' in environment:      # a working directory for each rank
         os.chdir(environment['FOLDER'] + environment['RANK'])
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

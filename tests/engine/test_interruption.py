@@ -7,6 +7,7 @@ import signal
 
 import pytest
 import torch
+from processes import command_on_a_terminal
 
 from ltcls.cli import main
 from ltcls.engine.checkpoint import check_fits, damage, newest_sound_checkpoint
@@ -104,6 +105,23 @@ def test_sigterm_in_the_first_epoch_or_outside_training_says_that_nothing_is_kep
     with pytest.raises(Stopped, match='outside training'):
         with stops_on_request():
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(('ending', 'status', 'word'), [
+    ('SIGINT', 130, 'stopped'), ('SIGTERM', 143, 'stopped'), ('error', 2, 'error')])
+def test_the_progress_bar_ends_with_the_run_and_shows_the_cursor_again(
+        write, tmp_path, ending, status, word):
+    if ending == 'error':
+        config, environment = write(moments=[(0, 3)], breaks=True), {}
+    else:
+        config, environment = write(), dict(LTCLS_TEST_SIGNAL=ending,
+                                            LTCLS_TEST_KILL='run after_train_iter 0 3')
+    found, sent = command_on_a_terminal('train', config, '--work-dir', tmp_path / 'run',
+                                        **environment)
+    assert found == status, sent
+    shown, _, message = sent.rpartition('\x1b[?25h')
+    assert shown.count('\x1b[?25l') == 1 and shown.endswith('\n')
+    assert message.startswith(f'{word}: ') and message.endswith('\r\n') and '\x1b' not in message
 
 
 # -- files ----------------------------------------------------------------------------------
