@@ -5,10 +5,10 @@ import ast
 from pathlib import Path
 
 
-def config_arguments(command: argparse.ArgumentParser) -> None:
-    """A config, and what may be said about it on the command line."""
+def config_arguments(command: argparse.ArgumentParser, work_dir: str) -> None:
+    """A config, and what may be said about it on the command line; `work_dir` is a help text."""
     command.add_argument('config', help='a config file, or the name of a shipped config')
-    command.add_argument('--work-dir', help='folder of the run; work_dirs/<config name> otherwise')
+    command.add_argument('--work-dir', help=work_dir)
     command.add_argument('--data-root', help='folder of the data, instead of the one in the config')
     command.add_argument('--skip-bad-images', action='store_true',
                          help='leave out images that cannot be read, and count them')

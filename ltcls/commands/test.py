@@ -10,7 +10,7 @@ HELP = 'test a checkpoint with a config'
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """What `ltcls test` takes."""
-    config_arguments(command)
+    config_arguments(command, 'folder of the result; test/ beside the checkpoint otherwise')
     command.add_argument('checkpoint', help='a checkpoint file, or the folder of a run')
 
 

@@ -11,7 +11,7 @@ HELP = 'train a config, with every stage it starts from'
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """What `ltcls train` takes."""
-    config_arguments(command)
+    config_arguments(command, 'folder of the run; work_dirs/<config name> otherwise')
     command.add_argument('--resume', nargs='?', const=True, default=False, metavar='CHECKPOINT',
                          help='continue the newest checkpoint of the run, or the one named here')
     command.add_argument('--seed', type=int, help='seed of every stage')

@@ -110,6 +110,14 @@ def test_a_test_is_recorded_below_the_run_and_not_over_its_record(tmp_path, monk
     assert tested == [tmp_path / 'test']
 
 
+@pytest.mark.parametrize(('command', 'otherwise'), [
+    ('train', 'work_dirs/<config name>'), ('test', 'test/ beside the checkpoint')])
+def test_the_help_says_where_the_result_goes(capsys, command, otherwise):
+    with pytest.raises(SystemExit):
+        main([command, '-h'])
+    assert f'{otherwise} otherwise' in ' '.join(capsys.readouterr().out.split())
+
+
 def test_values_of_options_are_literals_or_words():
     assert parse_cfg_options([
         'a.b=1', 'c=[1, 2]', 'd=word', 'e=true', 'f=None', 'g=1e-3', "h='x=y'", 'i=a=b', 'j=']) == {
