@@ -24,9 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with _short_warnings():
             return options.run(options) or 0
-    except KeyboardInterrupt:
-        hint = '; --resume goes on from the newest checkpoint' if options.command == 'train' else ''
-        print(f'stopped: Ctrl-C{hint}.', file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"stopped: {'; '.join(['Ctrl-C', *map(str, stop.args)])}.", file=sys.stderr)
         return 130
     except Exception as error:
         if os.environ.get('LTCLS_DEBUG') == '1':

@@ -13,6 +13,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 
 from ltcls.compat import save_to_disk
+from ltcls.engine.checkpoint import latest_checkpoint
 from ltcls.evaluation.record import read_log
 from ltcls.hooks.training_log import validates_after
 from ltcls.hooks.unwrap import bare
@@ -69,8 +70,21 @@ def stops_on_request():
 
 def _line() -> str:
     if _request.hook is None:
-        return 'SIGTERM arrived outside training; --resume goes on from the newest checkpoint.'
+        return ('SIGTERM arrived outside training; --resume goes on from the newest checkpoint, or '
+                'begins anew where there is none.')
     return f'SIGTERM: {_request.hook.leave()}.'
+
+
+@contextmanager
+def says_how_to_go_on(work_dir: Path):
+    """Inside, a stage in this folder; a KeyboardInterrupt leaves it with what to do next."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        newest = latest_checkpoint(work_dir)
+        raise KeyboardInterrupt(
+            f'{work_dir} holds no checkpoint yet, so the same command begins there anew'
+            if newest is None else f'--resume goes on from {newest}') from None
 
 
 class InterruptionHook(Hook):

@@ -1,6 +1,6 @@
 """Recipes: a stage may start from another config, which is trained first if it has to be."""
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from ltcls.engine.checkpoint import (best_checkpoint, damage, finished_checkpoin
                                      latest_checkpoint, newest_sound_checkpoint, write_init)
 from ltcls.engine.configs import find_config
 from ltcls.engine.distributed import check_shared
-from ltcls.engine.interruption import stops_on_request
+from ltcls.engine.interruption import says_how_to_go_on, stops_on_request
 from ltcls.engine.prepare import Options, first_difference, load_config, plain_config
 from ltcls.engine.stage import announce, read_stored_config, run_stage, validates_on_test
 from ltcls.evaluation.record import read_record
@@ -161,7 +161,8 @@ def _run_alone(path: Path, cfg: Config, options: Options, resume: bool | str) ->
         checkpoint = finished
     elif resume or lines:             # lines: the run had come to its end, in a damaged file
         checkpoint = Path(resume) if isinstance(resume, str) else newest
-    return run_stage(path, cfg, options, init=init, checkpoint=checkpoint, selected=selected)
+    with nullcontext() if options.dry_run else says_how_to_go_on(work_dir):
+        return run_stage(path, cfg, options, init=init, checkpoint=checkpoint, selected=selected)
 
 
 def _start(path: Path, cfg: Config, options: Options) -> tuple[Path, bool, bool]:

@@ -265,14 +265,14 @@ def test_errors_of_other_packages_say_their_kind(monkeypatch, capsys):
     assert said.endswith('(RuntimeError; LTCLS_DEBUG=1 shows where)')
 
 
-@pytest.mark.parametrize(('command', 'hint'), [('train', '; --resume goes on'), ('list', '.')])
-def test_ctrl_c_ends_a_command_with_130_and_says_how_to_go_on(monkeypatch, capsys, command, hint):
+@pytest.mark.parametrize('command', [['train', 'ce_resnet20_digits'], ['list']])
+def test_ctrl_c_ends_a_command_with_130_and_promises_nothing(monkeypatch, capsys, command):
     def interrupted(options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f'ltcls.commands.{command}.run', interrupted)
-    assert main([command, *(['ce_resnet20_digits'] if command == 'train' else [])]) == 130
-    assert capsys.readouterr().err.startswith(f'stopped: Ctrl-C{hint}')
+    monkeypatch.setattr(f'ltcls.commands.{command[0]}.run', interrupted)
+    assert main(command) == 130
+    assert capsys.readouterr().err == 'stopped: Ctrl-C.\n'
 
 
 @pytest.mark.parametrize(('last', 'line'), [

@@ -107,6 +107,36 @@ def test_sigterm_in_the_first_epoch_or_outside_training_says_that_nothing_is_kep
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+@pytest.fixture
+def ctrl_c(monkeypatch):
+    """A function that has Ctrl-C arrive at an iteration; jobs in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setenv('LTCLS_TEST_SIGNAL', 'SIGINT')
+    yield lambda moment: monkeypatch.setenv('LTCLS_TEST_KILL', moment)
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(('moment', 'hint'), [
+    ('run after_train_iter 0 3',
+     '{} holds no checkpoint yet, so the same command begins there anew'),
+    ('run after_train_iter 2 3', '--resume goes on from {}/epoch_2.pth')])
+def test_ctrl_c_says_what_is_there_to_go_on_with(write, undisturbed, tmp_path, capsys, ctrl_c,
+                                                 moment, hint):
+    config, run = write(), tmp_path / 'run'
+    ctrl_c(moment)
+    assert train(config, run) == 130
+    assert capsys.readouterr().err.strip() == f'stopped: Ctrl-C; {hint.format(run)}.'
+    ctrl_c('never')
+    assert train(config, run, *(['--resume'] if '--resume' in hint else [])) == 0
+    assert same_end(run, undisturbed)
+
+
+def test_ctrl_c_in_a_rehearsal_leaves_nothing_to_go_on_with(write, capsys, ctrl_c):
+    ctrl_c(f'{NAME} after_train_iter 0 1')
+    assert main(['train', str(write()), '--dry-run']) == 130
+    assert capsys.readouterr().err.strip() == 'stopped: Ctrl-C.'
+
+
 @pytest.mark.parametrize(('ending', 'status', 'word'), [
     ('SIGINT', 130, 'stopped'), ('SIGTERM', 143, 'stopped'), ('error', 2, 'error')])
 def test_the_progress_bar_ends_with_the_run_and_shows_the_cursor_again(
