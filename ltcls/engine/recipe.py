@@ -120,16 +120,36 @@ def _check_folder(cfg: Config, resume: bool | str) -> None:
     if newest is None or isinstance(resume, str) and not finished:
         return
     stored = read_stored_config(work_dir)
-    difference = stored and first_difference(stored, plain_config(cfg))
+    given = plain_config(cfg)
+    difference = stored and first_difference(stored, given)
     if difference:
         ended = (stored.get('train_cfg') or {}).get('max_epochs', epochs)
         ended = finished_checkpoint(work_dir, ended) is not None
         raise ValueError(f"{work_dir} holds {'a finished' if ended else 'an unfinished'} run of "
-                         f'another config: they differ in {difference}. Choose another folder '
-                         'with --work-dir.')
+                         f'another config: they differ in {difference}. If it was begun '
+                         f"{_other_option(difference.partition(' ')[0], stored, given)}; otherwise "
+                         'choose another folder with --work-dir.')
     if not finished and not resume:
         raise ValueError(f'{work_dir} holds an unfinished run, {newest.name} of {epochs} epochs: '
                          'continue it with --resume, or choose another folder with --work-dir.')
+
+
+def _other_option(key: str, stored: dict, given: dict) -> str:
+    """With or without which option the stored run may have been begun, and what to do then."""
+    then = stored
+    for name in key.split('.'):
+        then = then.get(name)
+    options = {'dataset.skip_bad_images': '--skip-bad-images', 'dataset.root': '--data-root',
+               'randomness.seed': '--seed'}
+    models = [config.get('model') or {} for config in (stored, given)]
+    if models[0].get('precision') != models[1].get('precision'):
+        options['model.channels_last'] = '--amp'        # which sets both
+    option = options.get(key.partition('_dataloader.')[2] or key)
+    if option is None:
+        return 'with other --cfg-options, repeat those'
+    if then is None or then is False:
+        return f'without {option}, leave it out'
+    return f"with {option if then is True else f'{option} {then}'}, repeat it"
 
 
 def _run(config: str | Path, options: Options, resume: bool | str) -> dict:

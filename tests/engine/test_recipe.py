@@ -196,6 +196,37 @@ def test_an_unfinished_run_is_continued_on_request_and_by_its_own_config_only(co
         train(configs, 'crt', runs, optim_wrapper__optimizer__lr=0.01)
 
 
+AMP = {'model.precision': 'bfloat16', 'model.channels_last': True}
+WARM = {'optim_wrapper.optimizer.lr': 0.2}
+
+
+@pytest.mark.parametrize(('then', 'now', 'remedy'), [
+    (dict(skip_bad_images=True), {}, 'with --skip-bad-images, repeat it'),
+    ({}, dict(skip_bad_images=True), 'without --skip-bad-images, leave it out'),
+    (dict(data_root='there'), {}, 'with --data-root there, repeat it'),
+    (dict(seed=7), {}, 'with --seed 7, repeat it'),
+    (dict(seed=0), dict(seed=7), 'with --seed 0, repeat it'),
+    (dict(cfg_options={'randomness.seed': None}), {}, 'without --seed, leave it out'),
+    (dict(cfg_options=AMP), {}, 'with --amp, repeat it'),
+    ({}, dict(cfg_options=AMP), 'without --amp, leave it out'),
+    (dict(cfg_options={'model.channels_last': True}), {}, 'with other --cfg-options, repeat those'),
+    (dict(cfg_options=WARM), {}, 'with other --cfg-options, repeat those'),
+    ({}, dict(cfg_options=WARM), 'with other --cfg-options, repeat those')])
+def test_an_option_that_a_run_was_begun_with_is_asked_for(configs, tmp_path, then, now, remedy):
+    path = tmp_path / 'ce_resnet8_photos.py'
+    path.write_text(f"_base_ = '{configs}/ce_resnet8_digits.py'\n"
+                    "train_dataloader = dict(dataset=dict(_delete_=True, type='FolderLT', "
+                    "root='here'))\n")
+    begun, given = (load_config(path, Options(work_dir=tmp_path / 'run', **options))
+                    for options in (then, now))
+    stage.store_config(tmp_path / 'run', begun)
+    (tmp_path / 'run' / 'epoch_1.pth').touch()
+    with pytest.raises(ValueError, match=f'another config: .* If it was begun {remedy}; otherwise '
+                                         'choose another folder with --work-dir.$'):
+        recipe._check_folder(given, resume=True)
+    recipe._check_folder(begun, resume=True)
+
+
 def test_a_checkpoint_to_resume_must_exist_before_anything_is_trained(configs, tmp_path):
     with pytest.raises(FileNotFoundError, match='--resume: there is no checkpoint nowhere.pth'):
         train(configs, 'crt', tmp_path, resume='nowhere.pth')
