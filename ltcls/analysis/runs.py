@@ -56,15 +56,34 @@ def open_runs(folders: Sequence[str | Path]) -> list[Run]:
     """The runs in these folders.
 
     Raises:
-        FileNotFoundError, ValueError: a folder without a record, or with a damaged one.
+        FileNotFoundError, ValueError: no folder; one without a record, or with a damaged one.
     """
     runs = []
     for folder in map(Path, folders):
         folder = folder.parent if folder.name == 'evaluation.json' else folder
+        _check_folder(folder)
         record = read_record(folder / 'evaluation.json')
         log = folder / 'log.jsonl'
         runs.append(Run(folder, record, read_log(log) if log.is_file() else []))
     return runs
+
+
+def _check_folder(folder: Path) -> None:
+    """Say what to do about a place that holds no record."""
+    if folder.is_file():
+        raise ValueError(f'{folder} is a file: name the folder of a run, such as {folder.parent}.')
+    if not folder.is_dir():
+        raise FileNotFoundError(f'There is no folder {folder}.')
+    if (folder / 'evaluation.json').is_file():
+        return
+    newest = latest_checkpoint(folder)
+    if newest is None:
+        raise FileNotFoundError(f'{folder} holds neither a record, evaluation.json, nor a '
+                                'checkpoint: name the folder of a finished run.')
+    raise FileNotFoundError(
+        f'{folder} holds {newest.name} and no record, evaluation.json: finish the run with '
+        f'--resume, or record its newest checkpoint with `ltcls test CONFIG {folder} --work-dir '
+        f'{folder}`, with the config and the options that it was begun with.')
 
 
 def read_numbers(path: str | Path, kind: str, content: str, format_: int, key: str) -> dict:

@@ -89,25 +89,27 @@ def read_record(path: str | Path) -> dict:
         ValueError: not a record, an incomplete one, or one whose parts contradict each other.
     """
     path = Path(path)
+    here = f'with --work-dir {path.parent}'      # `ltcls test` would write to a folder of its own
     if not path.is_file():
-        raise FileNotFoundError(f'No record at {path}: finish the run, or test its checkpoint.')
+        raise FileNotFoundError(f'No record at {path}: finish the run, or test its checkpoint '
+                                f'{here}.')
+    again = f'test the checkpoint again {here}.'
     try:
         record = json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error:
-        raise ValueError(
-            f'{path} is not a JSON file ({error}); test the checkpoint again.') from None
+        raise ValueError(f'{path} is not a JSON file ({error}); {again}') from None
     if not isinstance(record, dict) or record.get('format') != FORMAT:
-        raise ValueError(f'{path} is not a record of format {FORMAT}; test the checkpoint again.')
+        raise ValueError(f'{path} is not a record of format {FORMAT}; {again}')
     missing = [key for key in ('name', *MEASURED) if key not in record]
     if missing:
-        raise ValueError(f'{path} lacks {", ".join(missing)}; test the checkpoint again.')
+        raise ValueError(f'{path} lacks {", ".join(missing)}; {again}')
     try:
         faults = contradictions(record)
     except (KeyError, TypeError, IndexError) as error:
-        raise ValueError(f'{path} is damaged ({type(error).__name__}: {error}); '
-                         'test the checkpoint again.') from None
+        raise ValueError(
+            f'{path} is damaged ({type(error).__name__}: {error}); {again}') from None
     if faults:
-        raise ValueError(f'{path} contradicts itself: {faults[0]}. Test the checkpoint again.')
+        raise ValueError(f'{path} contradicts itself, {faults[0]}; {again}')
     return record
 
 

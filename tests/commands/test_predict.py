@@ -126,6 +126,30 @@ def test_what_cannot_be_predicted_is_one_line(images, run, tmp_path, capsys):
     assert 'There is no checkpoint' in capsys.readouterr().err
 
 
+def test_what_is_no_finished_run_is_answered_with_what_works(images, run, tmp_path, capsys):
+    copy, picture = shutil.copytree(run, tmp_path / 'copy'), str(images / 'test' / 'red' / '3.png')
+    for name in ('evaluation.json', 'last_checkpoint', 'epoch_2.pth'):
+        (copy / name).unlink()
+    (tmp_path / 'empty').mkdir()
+    here = ['--work-dir', str(copy)]
+    for place, message in (
+            (tmp_path / 'nowhere', f'There is no folder {tmp_path}/nowhere.'),
+            (tmp_path / 'empty', 'empty holds neither a record, evaluation.json, nor a checkpoint'),
+            (copy / 'epoch_1.pth', f'is a file: name the folder of a run, such as {copy}.'),
+            (copy, 'copy holds epoch_1.pth and no record, evaluation.json: finish the run with '
+                   f"--resume, or record its newest checkpoint with `ltcls test CONFIG {copy} "
+                   f"{' '.join(here)}`, with the config")):
+        for command in (['predict', str(place), picture], ['report', str(place)]):
+            assert main(command) == 2
+            said = capsys.readouterr().err
+            assert message in said and said.count('\n') == 1
+    config = str(run.parent / 'colours.py')
+    assert main(['test', config, str(copy), *here]) == 0
+    assert read_record(copy / 'evaluation.json')['epoch'] == 1
+    assert main(['predict', str(copy), picture, '-o', str(tmp_path / 'out.csv')]) == 0
+    assert main(['report', str(copy), '-o', str(tmp_path / 'report.html')]) == 0
+
+
 def test_backend_and_pipeline_are_those_of_the_known_images_of_an_open_set(tmp_path):
     Image.new('RGB', (8, 8), (255, 0, 0)).save(tmp_path / 'red.jpg')
     known = dict(type='FolderLT', backend='torchvision', pipeline=[dict(type='Resize', size=4)])
