@@ -214,7 +214,7 @@ def _found_by_first_rank(work_dir: Path, max_epochs: int
     Damaged files are passed over, with a line on each.
 
     Raises:
-        ValueError: checkpoints, but no complete one.
+        ValueError: checkpoints, but no complete one; a damaged record.
     """
     found: list = [None, None, False, [], None]
     if is_main_process():
@@ -223,13 +223,20 @@ def _found_by_first_rank(work_dir: Path, max_epochs: int
             newest, lines = newest_sound_checkpoint(work_dir)
             if finished is not None and newest != finished and damage(finished):
                 finished = None
-            found = [finished, newest, (work_dir / 'evaluation.json').is_file(), lines, None]
+            found = [finished, newest, finished is not None and _recorded(work_dir, max_epochs),
+                     lines, None]
         except ValueError as error:
             found[-1] = str(error)
     broadcast_object_list(found)
     if found[-1]:
         raise ValueError(found[-1])
     return tuple(found[:-1])
+
+
+def _recorded(work_dir: Path, max_epochs: int) -> bool:
+    """Whether the record is that of the last epoch: one before it may have been tested here."""
+    path = work_dir / 'evaluation.json'
+    return path.is_file() and read_record(path).get('epoch') == max_epochs
 
 
 @contextmanager

@@ -148,6 +148,10 @@ def test_what_is_no_finished_run_is_answered_with_what_works(images, run, tmp_pa
     assert read_record(copy / 'evaluation.json')['epoch'] == 1
     assert main(['predict', str(copy), picture, '-o', str(tmp_path / 'out.csv')]) == 0
     assert main(['report', str(copy), '-o', str(tmp_path / 'report.html')]) == 0
+    # Killed in the test of its last epoch, the run is not taken for tested.
+    shutil.copy(run / 'epoch_2.pth', copy)
+    assert main(['train', config, *here, '--seed', '0', '--resume']) == 0
+    assert read_record(copy / 'evaluation.json')['epoch'] == 2
 
 
 def test_backend_and_pipeline_are_those_of_the_known_images_of_an_open_set(tmp_path):
