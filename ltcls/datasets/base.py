@@ -94,7 +94,7 @@ class LongTailDataset(Dataset):
 
     def hold_out(self, groups: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
         """Ascending positions of the held-out images, and the groups that are left to train on."""
-        return hold_out(groups, self.held_out, self.selection_seed)
+        return hold_out(groups, self.held_out, self.selection_seed, self.classes)
 
     def identities(self) -> list[str]:
         """One name an image, the same on every machine."""

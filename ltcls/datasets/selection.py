@@ -6,6 +6,7 @@ them, so seed 0 gives the images of the public code.
 """
 
 import random
+from typing import Sequence
 
 import numpy as np
 
@@ -55,9 +56,9 @@ def profile_counts(available: list[int], imbalance: float, profile: str) -> list
     return found
 
 
-def hold_out(groups: list[np.ndarray], per_class: int, seed: int = 0
-             ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Take `per_class` images of every class out of the pool.
+def hold_out(groups: list[np.ndarray], per_class: int, seed: int = 0,
+             classes: Sequence[str] = ()) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Take `per_class` images of every class out of the pool; `classes` are names for the error.
 
     One legacy generator, seeded with 6, shuffles the classes in label order; the first images of
     each go to the development set, the rest keeps its file order. As in the public code of Shu et
@@ -73,8 +74,9 @@ def hold_out(groups: list[np.ndarray], per_class: int, seed: int = 0
     held, rest = [], []
     for label, group in enumerate(groups):
         if len(group) <= per_class:
+            name = repr(classes[label]) if classes else label
             raise ValueError(f'held_out={per_class} takes all {len(group)} images of class '
-                             f'{label}; lower it or add images.')
+                             f'{name}; lower it or add images.')
         shuffled = group.copy()
         generator.shuffle(shuffled)
         held.append(shuffled[:per_class])

@@ -103,7 +103,7 @@ def test_the_registry_builds_it_by_name():
     (dict(selection='random'), "selection='random'; known: ldam"),
     (dict(selection_seed=None), 'selection_seed=None; give an integer'),
     (dict(split='dev'), 'say how many images a class are held out'),
-    (dict(held_out=500), 'held_out=500 takes all 128 images of class 0'),
+    (dict(held_out=500), "held_out=500 takes all 128 images of class '0'"),
     (dict(classes=['a', 'b']), '10 classes; classes= names 2'),
 ])
 def test_a_wrong_argument_is_one_line_with_its_remedy(arguments, message):

@@ -85,6 +85,11 @@ def test_a_number_of_test_images_a_class(tmp_path):
     assert FolderLT(root, split='train', test_per_class=3).class_counts == [7, 1]
 
 
+def test_a_class_that_would_be_held_out_whole_is_named(tmp_path):
+    one_line(grow(tmp_path, [5, 2], 'train'), held_out=2,
+             match="held_out=2 takes all 2 images of class 'b'; lower it")
+
+
 def test_held_out_images_come_from_the_training_part(tmp_path):
     root = grow(tmp_path, [10, 6])
     parts = [set(FolderLT(root, split=split, test_per_class=2, held_out=2).identities())

@@ -188,6 +188,8 @@ def test_held_out_images_are_balanced_and_leave_the_rest_in_file_order():
 def test_holding_out_a_whole_class_is_an_error():
     with pytest.raises(ValueError, match='held_out=2 takes all 2 images of class 1'):
         hold_out([np.arange(5), np.arange(5, 7)], 2)
+    with pytest.raises(ValueError, match="held_out=2 takes all 2 images of class 'tulip'; lower"):
+        hold_out([np.arange(5), np.arange(5, 7)], 2, classes=['rose', 'tulip'])
 
 
 @pytest.mark.parametrize('select', [select_ldam, select_mwn])
