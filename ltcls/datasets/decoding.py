@@ -27,8 +27,9 @@ REPLACED = {'opencv': {'RandomResizedCrop': 'OpenCVRandomResizedCrop', 'Resize':
 def pipeline_for(configs: Sequence, backend: str) -> list:
     """The configs of a pipeline, with the transforms that a backend does by itself."""
     names = REPLACED.get(backend, {})
-    return [dict(config, type=names.get(config['type'], config['type']))
-            if isinstance(config, dict) else config for config in configs]
+    return [dict(config, type=names[config['type']])
+            if isinstance(config, dict) and str(config.get('type')) in names else config
+            for config in configs]
 
 
 def check_backend(backend: str) -> None:

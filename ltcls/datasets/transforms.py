@@ -3,7 +3,8 @@
 torchvision is imported when the first transform is built: it takes as long to import as torch.
 """
 
-from typing import Callable, Sequence
+import inspect
+from typing import Any, Callable, Literal, Sequence
 
 import torch
 from torch import Tensor
@@ -11,9 +12,9 @@ from torch import Tensor
 from ltcls.registry import TRANSFORMS
 
 TORCHVISION = (
-    'AugMix', 'AutoAugment', 'CenterCrop', 'ColorJitter', 'ElasticTransform', 'GaussianBlur',
-    'GaussianNoise', 'Grayscale', 'Identity', 'JPEG', 'Normalize', 'Pad', 'RGB', 'RandAugment',
-    'RandomAdjustSharpness', 'RandomAffine', 'RandomApply', 'RandomAutocontrast',
+    'AugMix', 'AutoAugment', 'CenterCrop', 'ColorJitter', 'Compose', 'ElasticTransform',
+    'GaussianBlur', 'GaussianNoise', 'Grayscale', 'Identity', 'JPEG', 'Normalize', 'Pad', 'RGB',
+    'RandAugment', 'RandomAdjustSharpness', 'RandomAffine', 'RandomApply', 'RandomAutocontrast',
     'RandomChannelPermutation', 'RandomChoice', 'RandomCrop', 'RandomEqualize', 'RandomErasing',
     'RandomGrayscale', 'RandomHorizontalFlip', 'RandomInvert', 'RandomOrder', 'RandomPerspective',
     'RandomPhotometricDistort', 'RandomPosterize', 'RandomResize', 'RandomResizedCrop',
@@ -21,6 +22,7 @@ TORCHVISION = (
     'ScaleJitter', 'ToDtype', 'ToImage', 'TrivialAugmentWide')
 # These skip or refuse PIL images.
 TENSOR_ONLY = ('RandomErasing', 'Normalize', 'GaussianNoise', 'ToDtype')
+DTYPES = ('uint8', 'int16', 'int32', 'int64', 'float16', 'bfloat16', 'float32', 'float64')
 
 
 def _translate(key: str, value):
@@ -41,18 +43,37 @@ def _build(config) -> Callable:
     return TRANSFORMS.build(config) if isinstance(config, dict) else config
 
 
+def _find(name: str) -> type:
+    from torchvision.transforms import v2
+    if not hasattr(v2, name):
+        raise ValueError(f"This torchvision has no transform '{name}'; install a newer one.")
+    return getattr(v2, name)
+
+
+def _parameters(name: str) -> dict[str, inspect.Parameter]:
+    """The arguments of a transform of torchvision, with what a config may write for them."""
+    from torchvision.transforms.v2 import AutoAugmentPolicy, InterpolationMode
+
+    from ltcls.engine.values import annotations
+    transform = _find(name)
+    hints = dict(annotations(transform.__init__), dtype=Literal[DTYPES], transforms=list | tuple)
+    hints['interpolation'] = Literal[tuple(mode.value for mode in InterpolationMode)] | int
+    hints['policy'] = Literal[tuple(policy.value for policy in AutoAugmentPolicy)]
+    hints['value'] = Any      # of RandomErasing: a list or 'random' too, despite its annotation
+    return {key: parameter.replace(annotation=hints.get(key, Any))
+            for key, parameter in inspect.signature(transform).parameters.items()}
+
+
 def _builder(name: str) -> Callable:
     def build(**arguments):
-        from torchvision.transforms import v2
-        if not hasattr(v2, name):
-            raise ValueError(f"This torchvision has no transform '{name}'; install a newer one.")
         arguments = {key: _translate(key, value) for key, value in arguments.items()}
-        return getattr(v2, name)(**arguments)
+        return _find(name)(**arguments)
 
     # What `ltcls list` and a clash of names shall show as the origin.
     build.__name__ = build.__qualname__ = name
     build.__module__ = 'torchvision.transforms.v2'
     build.__doc__ = f'torchvision.transforms.v2.{name}, its arguments by name.'
+    build.parameters = lambda: _parameters(name)
     return build
 
 
@@ -108,18 +129,32 @@ def build_pipeline(configs: Sequence) -> Callable | None:
     """One function of an image from configs of transforms in order; None where there are none.
 
     PIL images become tensors before the first transform that would leave them untouched.
+
+    Raises:
+        ValueError: arguments that a transform cannot take, with its place in the pipeline.
     """
     if not configs:
         return None
     steps, converted = [], False
-    for config in configs:
+    for index, config in enumerate(configs):
         name = config.get('type') if isinstance(config, dict) else type(config).__name__
         converted = converted or name in ('ToImage', 'Cutout')
-        if name in TENSOR_ONLY and not converted:
+        if not converted and _tensor_only(config):
             steps.append(to_tensor)
             converted = True
-        steps.append(_build(config))
+        try:
+            steps.append(_build(config))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f'pipeline[{index}] ({name}): {error}') from error
     return Pipeline(steps)
+
+
+def _tensor_only(config) -> bool:
+    """Whether a transform, or one inside it, would leave PIL images untouched."""
+    if not isinstance(config, dict):
+        return type(config).__name__ in TENSOR_ONLY
+    return config.get('type') in TENSOR_ONLY or any(
+        _tensor_only(inside) for inside in config.get('transforms') or ())
 
 
 class Pipeline:

@@ -10,6 +10,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from ltcls import registry
+from ltcls.datasets.decoding import pipeline_for
 from ltcls.engine.values import arguments_of, check_value, signature_of
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -237,6 +238,13 @@ def _components(cfg: Config):
         for index, node in enumerate(nodes or ()):
             yield f'{key}[{index}]', node, table
 
+    def transforms(key, nodes):
+        for place, node, table in many(key, nodes, registry.TRANSFORMS):
+            yield place, node, table
+            inside = node.get('transforms') if isinstance(node, dict) else None
+            if isinstance(inside, (list, tuple)):
+                yield from transforms(f'{place}.transforms', inside)
+
     model = dict(cfg.model, data_preprocessor=cfg.data_preprocessor)
     yield 'model', model, registry.MODELS
     yield 'model.backbone', model.get('backbone'), registry.MODELS
@@ -244,14 +252,13 @@ def _components(cfg: Config):
     yield 'model.loss', model.get('loss'), registry.LOSSES
     yield 'data_preprocessor', cfg.data_preprocessor, registry.MODELS
     yield 'data_preprocessor.mixing', cfg.data_preprocessor.get('mixing'), registry.MODELS
-    yield from many('data_preprocessor.augment', cfg.data_preprocessor.get('augment'),
-                    registry.TRANSFORMS)
+    yield from transforms('data_preprocessor.augment', cfg.data_preprocessor.get('augment'))
     for name in LOADERS:
         loader = cfg.get(name)
         if loader is not None:
             yield f'{name}.dataset', loader.get('dataset'), registry.DATASETS
-            yield from many(f'{name}.dataset.pipeline', loader.dataset.get('pipeline'),
-                            registry.TRANSFORMS)
+            for key, pipeline in _pipelines(f'{name}.dataset', loader.dataset):
+                yield from transforms(key, pipeline)
             yield f'{name}.sampler', loader.get('sampler'), registry.SAMPLERS
     for name in ('val_evaluator', 'test_evaluator'):
         yield from many(name, cfg.get(name), registry.METRICS)
@@ -266,6 +273,16 @@ def _components(cfg: Config):
     yield from many('custom_hooks', cfg.get('custom_hooks'), registry.HOOKS)
 
 
+def _pipelines(key: str, dataset: dict):
+    """(config key, configs of transforms) of a data set, and of those an open set is made of."""
+    for part in ('known', 'unknown'):
+        if isinstance(dataset.get(part), dict):
+            yield from _pipelines(f'{key}.{part}', dataset[part])
+    pipeline = dataset.get('pipeline') or ()
+    check_value(f'{key}.pipeline', pipeline, list | tuple)
+    yield f'{key}.pipeline', pipeline_for(pipeline, str(dataset.get('backend')))
+
+
 def _check_component(key: str, node, table) -> None:
     if node is None:
         return
@@ -275,10 +292,6 @@ def _check_component(key: str, node, table) -> None:
     name = node['type']
     found = _registered(key, name, table)
     accepted, others = arguments_of(found)
-    absent = [argument for argument, parameter in accepted.items() if argument not in node
-              and parameter.default is parameter.empty and argument not in SUPPLIED]
-    if absent:
-        raise ValueError(f"{key}: {name} needs the argument '{absent[0]}'.")
     # What the engine adds, and what the registry itself reads.
     free = {'type', 'priority', '_scope_', 'init_cfg', 'paramwise_cfg', 'constructor',
             'convert_to_iter_based'}
@@ -287,6 +300,10 @@ def _check_component(key: str, node, table) -> None:
             _check_argument(key, name, argument, accepted, others)
             if argument in accepted:
                 check_value(f'{key}.{argument}', value, accepted[argument].annotation)
+    absent = [argument for argument, parameter in accepted.items() if argument not in node
+              and parameter.default is parameter.empty and argument not in SUPPLIED]
+    if absent:
+        raise ValueError(f"{key}: {name} needs the argument '{absent[0]}'.")
 
 
 def _registered(key: str, name: str, table):

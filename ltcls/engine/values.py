@@ -38,8 +38,11 @@ def signature_of(function: Callable) -> dict[str, Any]:
 def arguments_of(component) -> tuple[dict[str, inspect.Parameter], bool]:
     """A component's arguments, their annotations resolved, and whether it takes others as well.
 
-    What a class requires that only its base asks for may be given by the class itself.
+    What a class requires that only its base asks for may be given by the class itself. A function
+    that passes its arguments on says in its attribute `parameters`, a function, what they are.
     """
+    if hasattr(component, 'parameters') and not inspect.isclass(component):
+        return component.parameters(), False
     names: dict[str, inspect.Parameter] = {}
     classes = inspect.getmro(component) if inspect.isclass(component) else [component]
     for owner in classes:
@@ -53,7 +56,7 @@ def arguments_of(component) -> tuple[dict[str, inspect.Parameter], bool]:
         except (TypeError, ValueError):
             return names, True
         hints = annotations(function)
-        given = names and 'scheduler' not in owner.__module__
+        given = bool(names) and 'scheduler' not in owner.__module__
         for p in parameters:
             if p.name != 'self' and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
                 default = None if given and p.default is p.empty else p.default

@@ -98,8 +98,9 @@ class BatchPreprocessor(BaseDataPreprocessor):
         images = batch['inputs']
         if images.dtype != torch.uint8:
             raise TypeError('BatchPreprocessor takes uint8 images, this batch holds '
-                            f'{images.dtype}: drop the conversion to float from the dataset '
-                            'pipeline.')
+                            f'{images.dtype}: it normalises by data_preprocessor.mean and std '
+                            'itself. Drop Normalize and ToDtype from the dataset pipeline, or end '
+                            "it with dict(type='ToDtype', dtype='uint8', scale=True).")
         if training:
             images = self.augment(images)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format

@@ -58,6 +58,25 @@ def test_a_conversion_to_float_also_reaches_pil_images():
     assert_close(red, torch.tensor([1.0, 0.0, 0.2]).view(3, 1, 1).expand(3, 4, 4))
 
 
+def test_normalisation_follows_a_conversion_to_float():
+    pipeline = build_pipeline([dict(type='ToDtype', dtype='float32', scale=True),
+                               dict(type='Normalize', mean=[0.5] * 3, std=[0.25] * 3)])
+    assert_close(pipeline(IMAGE), (IMAGE / 255 - 0.5) / 0.25)
+
+
+def test_a_transform_inside_another_also_reaches_pil_images():
+    pipeline = build_pipeline([dict(type='RandomApply', p=1.0, transforms=[
+        dict(type='Compose', transforms=[dict(type='RandomErasing', p=1.0)])])])
+    assert (pipeline(Image.new('RGB', (16, 16), (200, 200, 200))) == 0).any()
+
+
+def test_what_a_transform_refuses_is_named_with_its_place():
+    with pytest.raises(ValueError, match=r'^pipeline\[1\] \(RandomHorizontalFlip\): '):
+        build_pipeline([dict(type='ToImage'), dict(type='RandomHorizontalFlip', p=2)])
+    with pytest.raises(ValueError, match=r"^pipeline\[0\] \(Resize\): .*'sise'"):
+        build_pipeline([dict(type='Resize', sise=3)])
+
+
 def holes(cutout, size, draws):
     torch.manual_seed(0)
     return torch.stack([cutout(torch.ones(1, size, size))[0] == 0 for _ in range(draws)])

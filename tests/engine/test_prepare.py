@@ -125,6 +125,51 @@ WRONG = {
                                   r"^train_dataloader: .*'batchsize'. Did you mean 'batch_size'"),
     'an argument of a transform': (dict(data_preprocessor__augment=[dict(
         type='PadCropFlip', pad=1)]), r"^data_preprocessor.augment\[0\]: .*'padding'"),
+    'a transform that is not there': (
+        dict(test_dataloader__dataset__pipeline=[dict(type='Resise', size=8)]),
+        r"^test_dataloader.dataset.pipeline\[0\]: 'Resise' is not .* Did you mean Resize"),
+    'an argument of a transform of torchvision': (
+        dict(train_dataloader__dataset__pipeline=[dict(type='ToImage'),
+                                                  dict(type='Resize', sise=8)]),
+        r"^train_dataloader.dataset.pipeline\[1\]: Resize has no .*'sise'. Did you mean 'size'\?$"),
+    'an argument too many of a transform of torchvision': (
+        dict(train_dataloader__dataset__pipeline=[dict(type='Resize', size=8, max_sise=9)]),
+        r"^train_dataloader.dataset.pipeline\[0\]: Resize has no argument 'max_sise'. Did you mean "
+        r"'max_size'\?$"),
+    'a needed argument of a transform': (
+        dict(train_dataloader__dataset__pipeline=[dict(type='RandomCrop', padding=4)]),
+        r"^train_dataloader.dataset.pipeline\[0\]: RandomCrop needs the argument 'size'\.$"),
+    'a second needed argument of a transform': (
+        dict(train_dataloader__dataset__pipeline=[dict(type='Normalize', mean=[0.5])]),
+        r"^train_dataloader.dataset.pipeline\[0\]: Normalize needs the argument 'std'\.$"),
+    'a value of a transform of torchvision': (
+        dict(train_dataloader__dataset__pipeline=[dict(type='Resize', size='8')]),
+        r"^Config key train_dataloader.dataset.pipeline\[0\].size='8' must be an integer or "),
+    'a type that torch does not have': (
+        dict(train_dataloader__dataset__pipeline=[dict(type='ToDtype', dtype='flot32')]),
+        r"^Config key train_dataloader.dataset.pipeline\[0\].dtype='flot32' must be 'uint8' or "),
+    'an interpolation that is not there': (
+        dict(train_dataloader__dataset__pipeline=[dict(type='Resize', size=8, interpolation='x')]),
+        r"pipeline\[0\].interpolation='x' must be 'nearest' or "),
+    'a transform inside others': (
+        dict(train_dataloader__dataset__pipeline=[dict(type='RandomApply', transforms=[
+            dict(type='Compose', transforms=[dict(type='Pad', padding=1, fil=3)])])]),
+        r"^train_dataloader.dataset.pipeline\[0\].transforms\[0\].transforms\[0\]: Pad .*'fill'\?"),
+    'transforms that are no list': (
+        dict(train_dataloader__dataset__pipeline=[dict(type='RandomOrder', transforms='Pad')]),
+        r"^Config key train_dataloader.dataset.pipeline\[0\].transforms='Pad' must be a list\.$"),
+    'a transform of the known images of an open set': (
+        dict(test_dataloader__dataset=dict(_delete_=True, type='OpenSet', held_out=[9], known=dict(
+            type='DigitsLT', split='test', pipeline=[dict(type='CenterCrop', padding=8)]))),
+        r"^test_dataloader.dataset.known.pipeline\[0\]: CenterCrop has no argument 'padding'"),
+    'a transform as another backend has it': (
+        dict(train_dataloader__dataset=dict(_delete_=True, type='FolderLT', root='x', pipeline=[
+            dict(type='Resize', size=8, antialias=True)], backend='opencv')),
+        r"^train_dataloader.dataset.pipeline\[0\]: OpenCVResize has no argument 'antialias'"),
+    'the second of two needed arguments': (
+        dict(data_preprocessor=dict(_delete_=True, type='BatchPreprocessor', num_classes=10,
+                                    mean=[0.5])),
+        r"^data_preprocessor: BatchPreprocessor needs the argument 'std'\.$"),
     'an argument of training': (dict(train_cfg__max_epoch=3), r"^train_cfg: .*'max_epochs'"),
     'the number of epochs': (dict(train_cfg__max_epochs=2.5), r'^train_cfg.max_epochs=2.5 must'),
     'a top-level key': (dict(optim_warpper__type='OptimWrapper'),
@@ -246,6 +291,15 @@ def test_the_first_difference_is_named_by_its_key_with_both_values():
     assert first_difference(a, b) == "model.loss.cloud ('absent' and 'pow')"
     assert first_difference([1, 2], [1, 3], 'key') == 'key ([1, 2] and [1, 3])'
     assert first_difference({'a': {'b': 1}}, {'a': {'b': 1}}) is None
+
+
+def test_transforms_of_torchvision_are_written_with_plain_values():
+    load(train_dataloader__dataset__pipeline=[
+        dict(type='RandomCrop', size=[8, 8], padding=1), dict(type='AutoAugment', policy='cifar10'),
+        dict(type='RandomAffine', degrees=5, interpolation='bilinear', fill=0),
+        dict(type='ToDtype', dtype='float32', scale=True),
+        dict(type='RandomErasing', value='random', scale=[0.1, 0.2]),
+        dict(type='Normalize', mean=[0.5], std=[0.5])])
 
 
 def test_checking_leaves_the_config_as_it_is():
