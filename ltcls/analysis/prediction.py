@@ -2,6 +2,7 @@
 
 import csv
 import os
+from functools import partial
 from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from ltcls.analysis.runs import Run, load_model
 from ltcls.datasets.decoding import check_backend, fast_reader, pipeline_for
 from ltcls.datasets.files import EXTENSIONS, check_file, read_rgb, walk
+from ltcls.datasets.loading import collate_batch
 from ltcls.datasets.transforms import build_pipeline, to_tensor
 from ltcls.registry import DATASETS
 
@@ -66,6 +68,7 @@ class NewImages(Dataset):
             raise ValueError(
                 f'{self.paths[index]} is {shape[1]}x{shape[0]}, and the run takes images of '
                 f'{self.shape[1]}x{self.shape[0]} as they are: bring it to that size.')
+        tensor.source = self.paths[index]
         return dict(inputs=tensor)
 
 
@@ -107,7 +110,8 @@ def predict(run: Run, paths: Sequence[str], top: int = 1, batch_size: int = 64,
     model = load_model(run, device)
     names = [row['name'] for row in run.record['per_class']]
     top = min(top, len(names))
-    loader = DataLoader(NewImages(paths, run), batch_size=batch_size, num_workers=workers)
+    loader = DataLoader(NewImages(paths, run), batch_size=batch_size, num_workers=workers,
+                        collate_fn=partial(collate_batch, key='test_dataloader.dataset.pipeline'))
     done = 0
     for batch in loader:
         [found] = model(**model.data_preprocessor(batch, False), mode='predict')

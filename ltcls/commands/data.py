@@ -47,6 +47,7 @@ def check(options: argparse.Namespace) -> int:
     """Print a table of the data sets that can be used; 2 if there is one that cannot."""
     from terminaltables import AsciiTable
 
+    from ltcls.datasets.loading import try_batch
     from ltcls.datasets.overlap import check_apart
     from ltcls.engine.prepare import Options, load_config
     cfg = load_config(options.config, Options(
@@ -68,6 +69,9 @@ def check(options: argparse.Namespace) -> int:
             train = dataset if 'train' in parts else train
             for part in {'val', 'test'} & set(parts) if train is not None else ():
                 check_apart(train, dataset, part)
+            joined = [part for part in parts if _joins(cfg, part)]
+            if joined:
+                try_batch(dataset, _loader(joined[0]))
         except (ValueError, OSError, ImportError) as error:
             problems.setdefault(' '.join(str(error).split()), []).append(loaders)
     if len(rows) > 1:
@@ -81,7 +85,7 @@ def _datasets(cfg) -> dict[str, dict]:
     """The config of every different data set, by the loaders that use it."""
     found: list[tuple[dict, list[str]]] = []
     for name in ('train', 'val', 'test', 'dev'):
-        loader = cfg.get(f"{'train' if name == 'dev' else name}_dataloader")
+        loader = cfg.get(f'{_loader(name)}_dataloader')
         if loader is None:
             continue
         config = loader.dataset.to_dict()
@@ -96,6 +100,19 @@ def _datasets(cfg) -> dict[str, dict]:
         else:
             users.append(name)
     return {', '.join(users): config for config, users in found}
+
+
+def _loader(part: str) -> str:
+    """The loader that a part of the data belongs to."""
+    return 'train' if part == 'dev' else part
+
+
+def _joins(cfg, part: str) -> bool:
+    """Whether images of this part are put together, so that they need one size."""
+    from ltcls.datasets import collate_batch
+    from ltcls.registry import FUNCTIONS
+    loader = cfg[f'{_loader(part)}_dataloader']
+    return loader.get('batch_size') != 1 and FUNCTIONS.get(loader.collate_fn.type) is collate_batch
 
 
 def _build(config: dict, verify: str | None):

@@ -92,6 +92,10 @@ class LongTailDataset(Dataset):
         """A PIL image in mode RGB, or a uint8 tensor [3, H, W]."""
         return self.images[index]
 
+    def source(self, index: int) -> str:
+        """Where an image comes from, for errors."""
+        return f'image {index} of {type(self).__name__}'
+
     def hold_out(self, groups: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
         """Ascending positions of the held-out images, and the groups that are left to train on."""
         return hold_out(groups, self.held_out, self.selection_seed, self.classes)
@@ -158,7 +162,9 @@ class LongTailDataset(Dataset):
         image = self.load_image(index)
         if self.pipeline is not None:
             image = self.pipeline(image)
-        return dict(inputs=to_tensor(image), labels=int(self.labels[index]))
+        image = to_tensor(image)
+        image.source = self.source(index)      # for the error of a batch that it does not fit
+        return dict(inputs=image, labels=int(self.labels[index]))
 
     @property
     def __getitems__(self):

@@ -238,6 +238,9 @@ class ImageFileDataset(LongTailDataset):
     def path(self, index: int) -> str:
         return os.path.join(self.folder, os.fsdecode(self.paths[index]))
 
+    def source(self, index: int) -> str:
+        return self.path(index) if len(self.paths) else super().source(index)
+
     def load_image(self, index: int):
         if self.images is not None:
             return self.images[index]

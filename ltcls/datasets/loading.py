@@ -1,17 +1,95 @@
 """How a loader puts a batch together, and how its workers are seeded."""
 
+import random
+from contextlib import contextmanager
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate, get_worker_info
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from ltcls.registry import FUNCTIONS
 
+from .base import DataError
+
+SAMPLED = 16       # images that are tried before training
+
 
 @FUNCTIONS.register_module()
-def collate_batch(batch) -> dict[str, Tensor]:
-    """A batch from the loader's list of samples; a batch that was fetched whole stays as it is."""
-    return batch if isinstance(batch, dict) else default_collate(batch)
+def collate_batch(batch, key: str = 'pipeline') -> dict[str, Tensor]:
+    """A batch from the loader's list of samples; a batch that was fetched whole stays as it is.
+
+    Args:
+        key: of the pipeline in the config, for the error.
+
+    Raises:
+        DataError: images of different sizes.
+    """
+    if isinstance(batch, dict):
+        return batch
+    try:
+        return default_collate(batch)
+    except RuntimeError:
+        _check_sizes([sample['inputs'] for sample in batch], key)
+        raise
+
+
+def _check_sizes(images: list[Tensor], key: str) -> None:
+    first, (height, width) = images[0], images[0].shape[-2:]
+    for image in images:
+        if image.shape[-2:] != first.shape[-2:]:
+            side = min(height, width)
+            raise DataError(
+                f'{_source(image)} is {image.shape[-1]}x{image.shape[-2]} and {_source(first)} is '
+                f'{width}x{height} after {key}: a batch needs one size. Add CenterCrop or '
+                f'RandomResizedCrop to it, or give Resize both sides: size=[{side}, {side}].')
+
+
+def _source(image: Tensor) -> str:
+    return getattr(image, 'source', 'an image')
+
+
+def try_batch(dataset: Dataset, name: str) -> None:
+    """Put together a few images from all over a data set, whose loader is `name`_dataloader.
+
+    Raises:
+        DataError: images of different sizes, or one that cannot be read.
+    """
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, SAMPLED).astype(np.int64)).tolist()
+    with _own_draws():
+        collate_batch([dataset[index] for index in chosen], _pipeline_key(dataset, name))
+
+
+def check_loader(loader: DataLoader, name: str) -> None:
+    """Try a few images of `name`_dataloader before training, and let later errors name its key.
+
+    Raises:
+        DataError: as in `try_batch`.
+    """
+    joins = getattr(loader.collate_fn, 'func', loader.collate_fn) is collate_batch
+    if not joins or getattr(loader.dataset, '__getitems__', None) is not None:
+        return
+    loader.collate_fn = partial(collate_batch, key=_pipeline_key(loader.dataset, name))
+    if loader.batch_size != 1:
+        try_batch(loader.dataset, name)
+
+
+def _pipeline_key(dataset: Dataset, name: str) -> str:
+    known = '.known' if hasattr(dataset, 'known') else ''      # of an open set
+    return f'{name}_dataloader.dataset{known}.pipeline'
+
+
+@contextmanager
+def _own_draws():
+    """Leaves the global generators as they were, whatever transforms draw inside."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
 
 
 @FUNCTIONS.register_module()

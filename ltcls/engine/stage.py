@@ -15,6 +15,7 @@ from mmengine.dist import get_world_size, is_main_process
 from mmengine.runner import Runner
 from torch import nn
 
+from ltcls.datasets.loading import check_loader
 from ltcls.datasets.overlap import check_apart
 from ltcls.engine.checkpoint import check_fits, load_init, read_checkpoint
 from ltcls.engine.device import (fuse_optimizer, keep_freed_memory, pin_batches, place_data,
@@ -100,6 +101,8 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
     for name, loop in (('val', runner.val_loop), ('test', runner.test_loop)):
         if loop is not None:
             check_apart(runner.train_dataloader.dataset, loop.dataloader.dataset, name)
+            check_loader(loop.dataloader, name)
+    check_loader(runner.train_dataloader, 'train')
     register_engine_hooks(runner, options)
     if checkpoint is not None:
         check_fits(bare(runner.model), content, checkpoint, resume=cfg.train_cfg.max_epochs > 0)
@@ -147,6 +150,7 @@ def test_checkpoint(path: Path, cfg: Config, checkpoint: Path, options: Options)
     for line in other_test_images(checkpoint, trained, runner.test_dataloader.dataset):
         announce(line)
     give_data(runner, cfg, runner.test_loop)
+    check_loader(runner.test_loop.dataloader, 'test')
     runner.test()
     record = finish_record(
         runner, path, cfg, options, wall_time=time.time() - started, epoch=trained.get('epoch'),

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import re
 import tarfile
 import zipfile
 from pathlib import Path
@@ -281,6 +282,66 @@ def test_missing_images_are_left_out_on_demand_and_that_is_said(places, capsys):
     [row] = [line.split('|') for line in said.out.splitlines() if line.startswith('| train ')]
     assert (row[3].strip(), row[7].strip()) == ('2', '1')
     assert said.err.startswith('warning: ') and '1.jpg' in said.err
+
+
+@pytest.fixture
+def wide(tmp_path):
+    """A config whose test images are not all square, and leave the pipeline so."""
+    for split, size in (('train', (8, 8)), ('test', (12, 8))):
+        for name in 'ab':
+            for i in range(2):
+                path = tmp_path / 'images' / split / name / f'{i}.png'
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new('RGB', size if (name, i) == ('b', 1) else (8, 8)).save(path)
+    path = tmp_path / 'wide_resnet8_digits.py'
+    path.write_text(f"""
+_base_ = 'ltcls::ce/ce_resnet32_cifar10.py'
+images = dict(type='FolderLT', root={str(tmp_path / 'images')!r}, imbalance=None,
+              pipeline=[dict(type='Resize', size=8)])
+data_preprocessor = dict(num_classes=2)
+model = dict(backbone=dict(depth=8))
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=images)
+train_cfg = dict(max_epochs=1)
+param_scheduler = []
+""")
+    return str(path)
+
+
+WIDE = (r'images/test/b/1.png is 12x8 and \S*images/test/a/0.png is 8x8 after '
+        r'{}_dataloader.dataset.pipeline: a batch needs one size. Add CenterCrop or '
+        r'RandomResizedCrop to it, or give Resize both sides: size=\[8, 8\]\.$')
+
+
+def test_images_that_the_pipeline_leaves_unequal_are_found(wide, capsys):
+    assert main(['data', 'check', wide]) == 2
+    said = capsys.readouterr()
+    assert '| train ' in said.out and re.search(f"^error: val, test: .*{WIDE.format('val')}",
+                                                said.err.strip())
+    square = 'test_dataloader.dataset.pipeline.0.size=[8,8]'
+    assert main(['data', 'check', wide, '--cfg-options', square,
+                 square.replace('test', 'val', 1)]) == 0
+    assert main(['data', 'check', wide, '--cfg-options', 'test_dataloader.batch_size=1',
+                 'val_dataloader.batch_size=1']) == 0
+
+
+def test_images_that_the_pipeline_leaves_unequal_are_found_before_training(wide, tmp_path, capsys):
+    arguments = ['train', wide, '--work-dir', str(tmp_path / 'run'), '--cfg-options']
+    assert main([*arguments, 'val_dataloader=None', 'val_cfg=None', 'val_evaluator=None']) == 2
+    said = capsys.readouterr()
+    assert re.search(WIDE.format('test'), said.err.strip()) and 'epoch' not in said.out
+
+
+def test_listed_images_that_the_pipeline_leaves_unequal_are_found(places, capsys):
+    main(['data', 'link', *places])
+    Image.new('RGB', (8, 16)).save('data/places/data_256/b/bar/sushi/0.jpg')
+    capsys.readouterr()
+    Path('mine.py').write_text("""
+_base_ = 'ltcls::ce/ce_resnet152_places.py'
+train_dataloader = dict(dataset=dict(pipeline=[dict(type='Resize', size=4)]))
+""")
+    assert main(['data', 'check', 'mine.py', *TWO]) == 2
+    assert re.search(r'^error: train: \S*bar/sushi/0.jpg is 4x8 and \S*airfield/0.jpg is 4x4 after '
+                     'train_dataloader.dataset.pipeline: ', capsys.readouterr().err)
 
 
 def test_verification_reaches_both_parts_of_an_open_set_and_shared_images_are_a_problem(

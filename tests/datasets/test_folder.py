@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
-from ltcls.datasets import DataError, FolderLT
+from ltcls.datasets import DataError, FolderLT, collate_batch
+from ltcls.datasets.loading import check_loader
 
 RESIZE = [dict(type='Resize', size=[8, 8])]
 
@@ -228,6 +230,33 @@ def test_different_sizes_need_a_pipeline(tmp_path):
     one_line(root, match='wide.png is 9x8 and .*0.png is 8x8: a batch needs one size. Add Resize')
     one_line(root, in_memory=True, match='wide.png is 9x8 .*images in memory need one size')
     assert FolderLT(root, pipeline=RESIZE)[2]['inputs'].shape == (3, 8, 8)
+
+
+def test_a_batch_of_different_sizes_names_the_files_and_the_remedy(tmp_path):
+    root = grow(tmp_path, [2], 'train')
+    picture(tmp_path / 'train' / 'a' / 'wide.png', size=(16, 8))
+    data = FolderLT(root, pipeline=[dict(type='Resize', size=4)])
+    message = ('wide.png is 8x4 and .*0.png is 4x4 after pipeline: a batch needs one size. Add .*'
+               r'size=\[4, 4\]\.$')
+    with pytest.raises(DataError, match=message):
+        collate_batch([data[0], data[1], data[2]])
+    assert collate_batch([data[2]])['inputs'].shape == (1, 3, 4, 8)
+    with pytest.raises(DataError, match='wide.png .* after val_dataloader.dataset.pipeline: '):
+        check_loader(DataLoader(data, batch_size=2, collate_fn=collate_batch), 'val')
+    check_loader(DataLoader(data, batch_size=1, collate_fn=collate_batch), 'val')
+
+
+def test_images_that_are_tried_before_training_change_no_later_draw(tmp_path):
+    data = FolderLT(grow(tmp_path, [3], 'train'), pipeline=[
+        dict(type='RandomCrop', size=8, padding=4), dict(type='Cutout', length=2)])
+    loader = DataLoader(data, batch_size=3, collate_fn=collate_batch)
+    drawn = []
+    for checked in (False, True):
+        torch.manual_seed(0)
+        if checked:
+            check_loader(loader, 'train')
+        drawn.append(next(iter(loader))['inputs'])
+    assert torch.equal(*drawn)
 
 
 # CSV.
