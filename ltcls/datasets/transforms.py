@@ -4,7 +4,7 @@ torchvision is imported when the first transform is built: it takes as long to i
 """
 
 import inspect
-from typing import Any, Callable, Literal, Sequence
+from typing import Any, Callable, Literal, Sequence, get_type_hints
 
 import torch
 from torch import Tensor
@@ -54,9 +54,9 @@ def _parameters(name: str) -> dict[str, inspect.Parameter]:
     """The arguments of a transform of torchvision, with what a config may write for them."""
     from torchvision.transforms.v2 import AutoAugmentPolicy, InterpolationMode
 
-    from ltcls.engine.values import annotations
     transform = _find(name)
-    hints = dict(annotations(transform.__init__), dtype=Literal[DTYPES], transforms=list | tuple)
+    hints = get_type_hints(transform.__init__)
+    hints.update(dtype=Literal[DTYPES], transforms=list | tuple)
     hints['interpolation'] = Literal[tuple(mode.value for mode in InterpolationMode)] | int
     hints['policy'] = Literal[tuple(policy.value for policy in AutoAugmentPolicy)]
     hints['value'] = Any      # of RandomErasing: a list or 'random' too, despite its annotation

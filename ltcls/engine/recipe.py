@@ -136,9 +136,6 @@ def _check_folder(cfg: Config, resume: bool | str) -> None:
 
 def _other_option(key: str, stored: dict, given: dict) -> str:
     """With or without which option the stored run may have been begun, and what to do then."""
-    then = stored
-    for name in key.split('.'):
-        then = then.get(name)
     options = {'dataset.skip_bad_images': '--skip-bad-images', 'dataset.root': '--data-root',
                'randomness.seed': '--seed'}
     models = [config.get('model') or {} for config in (stored, given)]
@@ -147,6 +144,9 @@ def _other_option(key: str, stored: dict, given: dict) -> str:
     option = options.get(key.partition('_dataloader.')[2] or key)
     if option is None:
         return 'with other --cfg-options, repeat those'
+    then = stored
+    for name in key.split('.'):
+        then = then.get(name)
     if then is None or then is False:
         return f'without {option}, leave it out'
     return f"with {option if then is True else f'{option} {then}'}, repeat it"

@@ -6,9 +6,8 @@ import torch
 from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmengine.hooks import Hook
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
-from ltcls.datasets.loading import collate_batch
 from ltcls.registry import HOOKS
 
 from .unwrap import bare
@@ -48,7 +47,7 @@ class ClassMeanHook(Hook):
         """This rank's share of the dataset: pairs of features [B, D] and labels [B], on the CPU."""
         share = range(get_rank(), len(dataset), get_world_size())
         loader = DataLoader(dataset, batch_size=self.batch_size, sampler=share,
-                            num_workers=num_workers, collate_fn=collate_batch)
+                            num_workers=num_workers, collate_fn=collate)
         training, batches = model.training, []
         model.eval()
         try:
@@ -72,3 +71,8 @@ def without_augmentation(runner) -> Dataset:
     plain = copy.copy(dataset)
     plain.pipeline = runner.val_dataloader.dataset.pipeline
     return plain
+
+
+def collate(data: dict | list) -> dict:
+    """A batch as it is, where the dataset made one by itself, or out of its samples."""
+    return data if isinstance(data, dict) else default_collate(data)
