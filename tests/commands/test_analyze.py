@@ -188,7 +188,7 @@ def test_a_folder_without_a_checkpoint_says_what_is_needed(run, tmp_path, capsys
     assert main(['analyze', 'features', str(tmp_path)]) == 2
     assert 'no checkpoint' in capsys.readouterr().err
     assert main(['analyze', 'features', str(tmp_path / 'nowhere')]) == 2
-    assert 'No record' in capsys.readouterr().err
+    assert 'There is no folder' in capsys.readouterr().err
 
 
 def test_parameters_are_counted_without_buffers(run):
