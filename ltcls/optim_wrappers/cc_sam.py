@@ -3,6 +3,7 @@
 from typing import Sequence
 
 import torch
+from mmengine.dist import all_gather, get_rank, get_world_size
 from torch import Tensor, nn
 
 from ltcls.registry import OPTIM_WRAPPERS
@@ -40,7 +41,7 @@ class CCSAM(PerturbedOptimWrapper):
     features and of logit gradients, without a loop over classes and without a second forward.
     Other heads, and more than the head, take a loop over the classes of the batch. Batch norm
     normalises the images of a class as in the clean pass over the batch; on several ranks by the
-    statistics of the rank's own part.
+    statistics of the rank's own part, of which G_c is taken too.
 
     A class with one training image has the radius of a class with two. So has one that comes up in
     a batch although its count is 0: no step looks, which would be to wait for the device.
@@ -61,11 +62,14 @@ class CCSAM(PerturbedOptimWrapper):
         flat_target: under mixing, 'mixed' or 'first' labels for the perturbed losses.
         max_relative_radius: bound of ||e_c|| / ||w||. The radius grows without limit as a class
             gets fitted; 0.5 is sensible where `radius` is near 1.
+        sync_classes: G_c of a linear head is the mean over the samples of all ranks, whose batches
+            have one size, as of a single process with the whole batch. Directions of 'mag' stay
+            each rank's own.
         options: see `PerturbedOptimWrapper`.
 
     Raises:
-        ValueError: a value outside these, a prefix that no parameter has, or `include` and
-            `exclude` that leave nothing of the chosen part.
+        ValueError: a value outside these, a prefix that no parameter has, `include` and `exclude`
+            that leave nothing of the chosen part, or `sync_classes` where classes take the loop.
     """
 
     uses_counts = True
@@ -73,7 +77,8 @@ class CCSAM(PerturbedOptimWrapper):
     def __init__(self, optimizer: torch.optim.Optimizer, radius: float = 1.0, mix: float = 1.0,
                  perturb: str = 'head', last_blocks: Sequence[str] = (), variant: str = 'full',
                  param_norm: str = 'global', grad_norm: str = 'global', reduction: str = 'mean',
-                 flat_target: str = 'mixed', max_relative_radius: float | None = None, **options):
+                 flat_target: str = 'mixed', max_relative_radius: float | None = None,
+                 sync_classes: bool = False, **options):
         super().__init__(optimizer, **options)
         chosen = dict(perturb=perturb, variant=variant, param_norm=param_norm, grad_norm=grad_norm,
                       reduction=reduction, flat_target=flat_target)
@@ -91,11 +96,15 @@ class CCSAM(PerturbedOptimWrapper):
         self.param_norm, self.grad_norm = param_norm, grad_norm
         self.reduction, self.first_label = reduction, flat_target == 'first'
         self.max_relative_radius = max_relative_radius
+        self.sync_classes = sync_classes
         # The class loop replaces weights and batch statistics inside the backbone.
         self.capturable = perturb == 'head'
 
     def _choose(self, model: nn.Module) -> None:
         super()._choose(model)
+        if self.sync_classes and not (self.perturb == 'head' and is_linear(model.head)):
+            raise ValueError("CCSAM: sync_classes=True needs perturb='head' and a linear head: ranks "
+                             'that loop over classes do not meet.')
         names = [name for name, _ in model.named_parameters()]
         for block in self.last_blocks if self.perturb == 'last_blocks' else ():
             if not any(name.startswith(f'backbone.{block}') for name in names):
@@ -147,22 +156,35 @@ class CCSAM(PerturbedOptimWrapper):
         e_c feature_i is the mean of slope_j (feature_j . feature_i), times a scale. Gradient flows
         to feature_i alone: the perturbation is a constant.
         """
-        labels, fixed = objective.labels, features.detach()
+        # N samples, of this rank or of all; this rank's B stand at `own`.
+        (labels, fixed, slopes), own = self._samples(objective.labels, features.detach(), slopes)
         mean = (labels[:, None] == labels).to(features.dtype)
-        mean = mean / mean.sum(dim=1)                    # [B, B]: averages over the sample's class
-        products = features @ fixed.T                    # [B, B]
+        mean = mean / mean.sum(dim=1)                    # [N, N]: averages over the sample's class
+        products = features @ fixed.T                    # [B, N]
+        among = products.detach() if len(fixed) == len(features) else fixed @ fixed.T
         # Per tensor, the inner products of the samples' gradients divided by those of the slopes.
-        kernels = {'weight': products, 'bias': torch.ones_like(mean)}
-        kernels = [kernels[name] for name in omega]
         averaged = mean * (slopes @ slopes.T)
-        squares = [mean @ (averaged * kernel.detach()).sum(dim=1) for kernel in kernels]
+        factors = {'weight': among, 'bias': 1}
+        squares = [mean @ (averaged * factors[name]).sum(dim=1) for name in omega]
         norms = torch.stack(squares).clamp(min=0).sqrt()
         scales = self._scales(objective.class_counts[labels], norms, list(omega.values()))
+        norms, scales = norms[:, own], scales[:, own]
         if self.variant == 'mag':
             lengths = (scales * norms).square().sum(dim=0).sqrt()
-            return lengths[:, None] * self._random_logits(labels, features, slopes, omega)
-        kernel = sum(scale[:, None] * kernel for scale, kernel in zip(scales, kernels))
-        return (mean * kernel) @ slopes
+            return lengths[:, None] * self._random_logits(
+                labels[own], features, slopes[own], omega)
+        factors = {'weight': products, 'bias': 1}
+        kernel = sum(scale[:, None] * factors[name] for scale, name in zip(scales, omega))
+        return (mean[own] * kernel) @ slopes
+
+    def _samples(self, *parts: Tensor) -> tuple[Sequence[Tensor], slice]:
+        """The rows of all ranks where classes are synchronised, and which of them are this rank's."""
+        size = len(parts[0])
+        if not self.sync_classes or get_world_size() == 1:
+            return parts, slice(None)
+        start = get_rank() * size
+        whole = [torch.cat(all_gather(part.contiguous())) for part in parts]
+        return whole, slice(start, start + size)
 
     def _random_logits(self, labels: Tensor, features: Tensor, slopes: Tensor,
                        omega: dict[str, Tensor]) -> Tensor:

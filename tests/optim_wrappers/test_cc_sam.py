@@ -476,6 +476,13 @@ def whole_model(perturb, radius=0.3, mix=0.6, **options):
     return {name: before[name] - p.detach() for name, p in model.named_parameters()}, model
 
 
+@pytest.mark.parametrize(('head', 'perturb'), [('CosineHead', 'head'), ('LinearHead', 'all')])
+def test_classes_are_synchronised_in_the_closed_form_alone(head, perturb):
+    with pytest.raises(ValueError, match="sync_classes=True needs perturb='head' and a linear head"):
+        model = classifier(head=head)
+        model.train_step(batch(), CCSAM(sgd(model), perturb=perturb, sync_classes=True))
+
+
 @pytest.mark.parametrize(('options', 'message'), [
     (dict(perturb='last_blocks', last_blocks=['layer9']),
      "last_blocks names 'layer9', which no parameter of the backbone has; its last module is 'last'"),

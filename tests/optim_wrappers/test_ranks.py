@@ -16,9 +16,15 @@ METHODS = {
     'SAM': (SAM, dict(rho=0.1)), 'SAM-synced': (SAM, dict(rho=0.1, sync_ascent=True)),
     'ImbSAM': (ImbSAM, dict(rho=0.1, threshold=15)), 'GNM': (GNM, dict(rho=0.1)),
     'GNM-same': (GNM, dict(rho=0.1, same_on_ranks=True)), 'CCSAM': (CCSAM, dict(mix=0.5)),
+    'CCSAM-synced': (CCSAM, dict(mix=0.5, sync_classes=True)),
     'CCSAM-all': (CCSAM, dict(perturb='all', radius=0.1)),
     'GradientNormPenalty': (GradientNormPenalty, {}),
     'ModelPerturbation': (ModelPerturbation, dict(std_weight=0.5))}
+
+# What two ranks do with a half of each batch as a single process does with the whole of it.
+WHOLE = {f'whole-{n}': dict(options, sync_classes=True) for n, options in enumerate((
+    dict(radius=0.3), dict(mix=0.4, radius=0.3, param_norm='tensor', grad_norm='tensor'),
+    dict(variant='dir'), dict(radius=1.0, max_relative_radius=0.1, exclude=['bias'])))}
 
 
 def partly_used(model, inputs, labels):
@@ -52,6 +58,14 @@ def scenes(rank: int) -> dict:
             model.train_step(batch(seed=10 * rank + number), wrapper)
         found[name] = state(model.module)
         found[f'{name}-collectives'] = len(calls)
+
+    for name, options in WHOLE.items():
+        model = DistributedClassifier(classifier(norm_eval=True))
+        wrapper = CCSAM(sgd(model), **options)
+        for number in range(3):
+            whole = batch(seed=number)
+            model.train_step({key: value[rank::2] for key, value in whole.items()}, wrapper)
+        found[name] = state(model.module)
 
     for name, method in (('ours', PerturbedOptimWrapper), ('ddp', OptimWrapper)):
         model = classifier()
@@ -115,6 +129,23 @@ def test_gradients_travel_once_a_step(ranks, name):
 def test_without_perturbation_it_is_ddp(ranks):
     for found in ranks:
         assert_close(found['ours'], found['ddp'], atol=1e-7, rtol=1e-6)
+
+
+@pytest.mark.parametrize('name', WHOLE)
+def test_synchronised_classes_are_those_of_the_whole_batch(ranks, name):
+    model = classifier(norm_eval=True)
+    wrapper = CCSAM(sgd(model), **WHOLE[name])
+    for number in range(3):
+        model.train_step(batch(seed=number), wrapper)
+    expected = state(model)
+    for found in ranks:
+        for key, value in found[name].items():
+            assert_close(value, expected[key], atol=1e-6, rtol=1e-5)
+
+
+def test_a_rank_s_own_classes_are_not_those_of_the_whole_batch(ranks):
+    assert not torch.allclose(ranks[0]['CCSAM']['head.weight'],
+                              ranks[0]['CCSAM-synced']['head.weight'], atol=1e-6)
 
 
 def test_a_rank_without_a_gradient_counts_as_zero_and_nobody_s_parameter_stays(ranks):
