@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from ltcls.registry import DATASETS
 
+from .draws import Draws
 from .epoch_seed import epoch_seed
 
 STREAM = 10 ** 6      # in the place of a rank: a stream of random numbers of its own
@@ -22,7 +23,7 @@ class DevBatches:
     Every epoch begins anew from (seed, epoch), so that a resumed run sees the batches of an
     undisturbed one and a checkpoint need not hold them. On several ranks each takes its part of a
     batch that is as many times larger, with random transforms of its own. The global generators
-    stay as they are here; augmentation by the model's preprocessor draws from them.
+    stay as they are, so that training images are augmented as in a run without such batches.
 
     Args:
         train: the loader of the training set, whose way of loading is used.
@@ -63,6 +64,10 @@ class DevBatches:
             collate_fn=self.train.collate_fn, pin_memory=self.train.pin_memory,
             generator=torch.Generator().manual_seed(own), **options))
         return batches if options else _apart(batches, own)
+
+    def draws(self, epoch: int, device: torch.device) -> Draws:
+        """What is drawn for these batches after they are loaded: augmentation, dropout."""
+        return Draws(device, epoch_seed(self.seed, epoch, STREAM + 1 + get_rank()))
 
     def _rounds(self, generator: torch.Generator) -> Iterator[list[int]]:
         ranks = get_world_size()

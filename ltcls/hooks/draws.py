@@ -12,11 +12,13 @@ class Draws:
 
     Args:
         device: of the model; its generator and the host's are looked at now.
+        seed: where the numbers begin instead.
     """
 
-    def __init__(self, device: torch.device):
+    def __init__(self, device: torch.device, seed: int | None = None):
         self.devices = [device] if device.type == 'cuda' else []
-        self.states = self._now()
+        self.states = self._now() if seed is None else [
+            torch.Generator(place).manual_seed(seed).get_state() for place in ('cpu', *self.devices)]
 
     @contextmanager
     def again(self):

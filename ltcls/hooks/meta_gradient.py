@@ -98,13 +98,16 @@ class MetaGradient:
         shared: `losses` may be handed on to the real step: that pass moves the buffers.
         recompute: submodules that keep no activations of the development batch.
         per_rank: each rank looks at a virtual step of its own batches.
+        dev_draws: what the pass over the development batch draws from, instead of the global
+            generators.
         reverse: take the product in reverse; True from the first layer on that needs it.
     """
 
     def __init__(self, model: nn.Module, batch: dict, dev_batch: dict | None,
                  optimizer: Optimizer, step: VirtualStep = VirtualStep(), dev_loss: str = 'ce',
                  batch_norm: str = 'batch', precision: str = 'float32', shared: bool = False,
-                 recompute: Sequence[str] = (), per_rank: bool = False, reverse: bool = False):
+                 recompute: Sequence[str] = (), per_rank: bool = False, reverse: bool = False,
+                 dev_draws: Draws | None = None):
         self.model, self.batch, self.dev_batch = model, batch, dev_batch
         self.optimizer, self.step, self.dev_loss = optimizer, step, dev_loss
         self.batch_norm, self.precision, self.shared = batch_norm, precision, shared
@@ -113,6 +116,8 @@ class MetaGradient:
         moving = {id(p) for group in optimizer.param_groups for p in group['params']}
         self.params = {name: p for name, p in model.named_parameters()
                        if p.requires_grad and id(p) in moving}
+        self.dev_draws = dev_draws
+        self.dev_value: Tensor | None = None    # L_D [], of this rank's batch
         self._losses: Tensor | None = None
         self._draws: Draws | None = None        # those of the first pass over the batch
 
@@ -169,7 +174,8 @@ class MetaGradient:
         """grad L_D at these weights, the mean over ranks."""
         leaves = [weight.requires_grad_() for weight in weights]
         values = dict(zip(self.params, leaves))
-        with self._context(), recomputed(self.model, self.recompute):
+        draws = nullcontext() if self.dev_draws is None else self.dev_draws.again()
+        with self._context(), draws, recomputed(self.model, self.recompute):
             if self.dev_loss == 'same':
                 loss = self._per_sample(self._call(values, self.dev_batch, 'loss')).mean()
             else:
@@ -177,6 +183,7 @@ class MetaGradient:
                 logits = logits.mean(dim=1) if logits.dim() == 3 else logits
                 loss = F.cross_entropy(logits, self.dev_batch['labels'])
             grads = _filled(torch.autograd.grad(loss, leaves, allow_unused=True), leaves)
+        self.dev_value = loss.detach()
         self.reduce(grads, 'mean')
         return grads
 

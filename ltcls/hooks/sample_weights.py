@@ -27,9 +27,10 @@ class SampleWeightHook(Hook):
     and makes no pass of its own; otherwise the hook's passes leave no trace in the model, and the
     step draws the same masks of dropout and the like.
 
-    Statistics of the weights are averaged on the device and written to weights.jsonl every
-    `log_interval` iterations: one object with `epoch` (from 1), `iteration` and the averages since
-    the line before. On several ranks they are those of the first.
+    Statistics of the weights, and the loss on the development batch after the virtual step
+    (`dev_loss`), are averaged on the device and written to weights.jsonl every `log_interval`
+    iterations: one object with `epoch` (from 1), `iteration` and the averages since the line
+    before. On several ranks they are those of the first.
 
     Args:
         begin: first epoch with sample weights, counted from 0.
@@ -77,7 +78,7 @@ class SampleWeightHook(Hook):
         self.share_forward, self.recompute = share_forward, tuple(recompute)
         self.per_rank, self._reverse = per_rank, False
         self.dev: DevBatches | None = None
-        self._batches = None
+        self._batches = self._draws = None
         self._sums: dict[str, Tensor] = {}
         self._count = self._iteration = 0
 
@@ -131,6 +132,8 @@ class SampleWeightHook(Hook):
         self._sums, self._count = {}, 0
         if self.dev is not None and runner.epoch >= self.begin:
             self._batches = self.dev.epoch(runner.epoch)
+            device = bare(runner.model).class_counts.device
+            self._draws = self.dev.draws(runner.epoch, device)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         if runner.epoch < self.begin:
@@ -142,15 +145,18 @@ class SampleWeightHook(Hook):
         preprocess, dev_batch = model.data_preprocessor, None
         batch = preprocess(data_batch, True)
         if self.dev is not None:
-            dev_batch = preprocess(next(self._batches), self.dev_augment, mix=False)
+            with self._draws.again():
+                dev_batch = preprocess(next(self._batches), self.dev_augment, mix=False)
         problem = MetaGradient(
             model, batch, dev_batch, runner.optim_wrapper.optimizer,
             step=self.virtual_step(runner.epoch), dev_loss=self.dev_loss,
             batch_norm=self.batch_norm, precision=self.precision,
             shared=self._can_share(model, runner.optim_wrapper), recompute=self.recompute,
-            per_rank=self.per_rank, reverse=self._reverse)
+            per_rank=self.per_rank, reverse=self._reverse, dev_draws=self._draws)
         weights, found = self.sample_weights(problem)
         self._reverse = problem.reverse
+        if problem.dev_value is not None:
+            found = dict(found, dev_loss=problem.dev_value)
         prepared = data_batch['prepared'] = dict(batch, weights=weights)
         if problem.handed_on is not None:
             prepared['losses'] = problem.handed_on

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd import forward_ad
 
+from ltcls.hooks.draws import Draws
 from ltcls.models import BatchPreprocessor
 from ltcls.registry import MODELS
 
@@ -158,6 +159,7 @@ def run(hook, model, wrapper, steps=1, rank=None):
     runner = SimpleNamespace(model=model, optim_wrapper=wrapper, epoch=hook.begin, iter=0)
     hook.dev = hook if hook.learns else None
     hook._batches = (cut(photos(100 + number)) for number in range(steps))
+    hook._draws = Draws(bare.class_counts.device, seed=0)
     for number in range(steps):
         batch = cut(photos(number))
         hook.before_train_iter(runner, number, batch)

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from mmengine.hooks import Hook
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -97,9 +99,48 @@ def test_the_log_has_the_size_of_eps_beside_the_class_weights(undisturbed):
     assert [line['iteration'] for line in lines] == [e * per_epoch + s for e in (1, 2)
                                                      for s in steps]
     for line in lines:
-        assert set(line) == {'epoch', 'iteration', 'eps', 'class_weight', 'weight', 'negative'}
+        assert set(line) == {'epoch', 'iteration', 'eps', 'class_weight', 'weight', 'negative',
+                             'dev_loss'}
+        assert 0 < line['dev_loss'] < 10
         assert 0 < line['eps'] and 0 <= line['negative'] <= 1
         assert abs(line['weight'] - line['class_weight']) <= line['eps'] + 1e-6
+
+
+class Seen(Hook):
+    """Keeps what the steps are given: images after augmentation, and their masks of dropout."""
+
+    def __init__(self, model):
+        self.images, self.masks = [], []
+        model.backbone.register_forward_hook(self._drop)
+
+    def _drop(self, backbone, inputs, features):
+        return F.dropout(features, 0.5, training=backbone.training)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if 'prepared' in data_batch:
+            self.images.append(data_batch['prepared']['inputs'].clone())
+        self.masks.append(torch.get_rng_state())
+
+
+@pytest.mark.parametrize('hook', [META, META.replace('16,', '16, share_forward=False,'),
+                                  "dict(type='L2RWHook', begin=1, dev_batch_size=16)"])
+def test_learning_draws_what_the_run_without_it_draws(hook, tmp_path):
+    # So that the difference of both runs is what is learned, and not other crops.
+    seen = []
+    for name, text in (('learned', hook), ('control', META.replace('begin=1', 'begin=1, tau=0'))):
+        folder = tmp_path / name
+        folder.mkdir()
+        path = folder / 'run_resnet8_digits.py'
+        path.write_text(CONFIG.format(hook=text) + "data_preprocessor = dict(augment=["
+                        "dict(type='PadCropFlip', padding=2)])\n")
+        runner = build_runner(load_config(path, Options(work_dir=folder / 'run', seed=3)))
+        seen.append(Seen(runner.model))
+        runner.register_hook(seen[-1])
+        runner.train()
+    learned, control = seen
+    assert len(learned.images) == len(control.images) > 10
+    assert all(map(torch.equal, learned.images, control.images))
+    assert all(map(torch.equal, learned.masks, control.masks))
 
 
 @pytest.mark.parametrize('hook', [META, NET], ids=['meta_reweight', 'meta_weight_net'])
