@@ -38,8 +38,8 @@ class ClassMeanHook(Hook):
         if not hasattr(model.head, 'fit'):
             raise TypeError(f'ClassMeanHook cannot fit a {type(model.head).__name__}; '
                             "set model.head=dict(type='NCMHead') or drop the hook.")
-        batches = self.features(model, without_augmentation(runner),
-                                runner.train_dataloader.num_workers)
+        dataset = without_augmentation(runner.train_dataloader.dataset, runner, 'ClassMeanHook')
+        batches = self.features(model, dataset, runner.train_dataloader.num_workers)
         model.head.fit(batches, all_reduce=all_reduce)
 
     def features(self, model: nn.Module, dataset: Dataset,
@@ -60,14 +60,13 @@ class ClassMeanHook(Hook):
         return batches
 
 
-def without_augmentation(runner) -> Dataset:
-    """The training set as validation would see it: its images, the validation set's pipeline."""
-    dataset = runner.train_dataloader.dataset
+def without_augmentation(dataset: Dataset, runner, name: str) -> Dataset:
+    """Training images as validation would see them, through its pipeline; `name` is of the hook."""
     if getattr(dataset, 'pipeline', None) is None:
         return dataset
     if runner.val_dataloader is None:
-        raise ValueError('ClassMeanHook reads the training images through the pipeline of the '
-                         'validation set, and there is none; add a val_dataloader.')
+        raise ValueError(f'{name} reads training images through the pipeline of the validation '
+                         'set, and there is none; add a val_dataloader.')
     plain = copy.copy(dataset)
     plain.pipeline = runner.val_dataloader.dataset.pipeline
     return plain

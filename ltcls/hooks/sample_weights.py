@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .dev_batches import DevBatches
 from .meta_gradient import MetaGradient, VirtualStep, load_forward_rules
+from .ncm import without_augmentation
 from .unwrap import bare
 
 WEIGHTS_LOG = 'weights.jsonl'
@@ -36,8 +37,8 @@ class SampleWeightHook(Hook):
         begin: first epoch with sample weights, counted from 0.
         dev_batch_size: development images a step and rank.
         dev_loss: 'ce', plain cross-entropy; or 'same', the training loss without weights.
-        dev_augment: whether the preprocessor augments development images like training images;
-            transforms in the data set's own pipeline act on both.
+        dev_augment: whether development images are augmented like training images; without, a
+            data set with a pipeline reads them through that of the validation set.
         dev_from_train: None for the held-out images (`train_dataloader.dataset.held_out`); or how
             many a class to take from the training set itself, which keeps them.
         batch_norm: 'batch', where the hook's passes normalise by their own batch; or 'running'.
@@ -127,6 +128,8 @@ class SampleWeightHook(Hook):
             self.dev = DevBatches(
                 loader, dict(runner.cfg.train_dataloader.dataset), self.dev_batch_size,
                 self.dev_from_train, seed=getattr(loader.sampler, 'seed', None) or 0)
+            if not self.dev_augment:
+                self.dev.dataset = without_augmentation(self.dev.dataset, runner, name)
 
     def before_train_epoch(self, runner) -> None:
         self._sums, self._count = {}, 0

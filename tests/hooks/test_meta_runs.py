@@ -265,6 +265,21 @@ def test_a_small_class_gives_its_images_several_times():
     assert len(set(chosen[:3].tolist())) == 3 and set(chosen[3:].tolist()) == {4, 5}
 
 
+@pytest.mark.parametrize('from_train', [None, 2])
+@pytest.mark.parametrize('augment', [True, False])
+def test_without_augmentation_images_are_read_as_in_validation(augment, from_train, tmp_path):
+    path = tmp_path / 'run_resnet8_digits.py'
+    path.write_text(CONFIG.format(hook='')
+                    + "train_dataloader['dataset']['pipeline'] = [dict(type='RandomInvert')]")
+    runner = build_runner(load_config(path, Options(work_dir=tmp_path / 'run')))
+    assert runner.train_loop and runner.val_loop        # builds them
+    runner.model.class_counts.fill_(1)
+    hook = L2RWHook(dev_augment=augment, dev_from_train=from_train)
+    hook.before_train(runner)
+    assert (hook.dev.dataset.pipeline is None) is not augment
+    assert runner.train_dataloader.dataset.pipeline is not None
+
+
 # -- what is refused before training --------------------------------------------------------
 
 def runner_of(tmp_path, model, max_epochs=30):
