@@ -109,7 +109,7 @@ def read_record(path: str | Path) -> dict:
         raise ValueError(
             f'{path} is damaged ({type(error).__name__}: {error}); {again}') from None
     if faults:
-        raise ValueError(f'{path} contradicts itself, {faults[0]}; {again}')
+        raise ValueError(f'{path} contradicts itself: {faults[0]}; {again}')
     return record
 
 

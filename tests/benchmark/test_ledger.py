@@ -250,6 +250,13 @@ def test_a_planned_config_is_taken_over_once_it_exists():
     assert (found['config'], found['planned']) == (None, 'wonder_resnet32_cifar10')
 
 
+def test_a_run_on_other_data_than_its_rows_fills_nothing_and_is_named():
+    rows, remarks = ledger.fill([row()], [run(data='Tiny-100-LT')], DATA)
+    assert rows[0]['ours'] is None
+    assert [line.partition(' fills nothing: ')[2] for line in remarks] == [
+        'its classes (n01443537, ...) are not those of CIFAR-10-LT']
+
+
 def test_a_run_with_another_schedule_fills_nothing():
     def shorten(config):
         config['train_cfg']['max_epochs'] = 5

@@ -166,12 +166,13 @@ def fill(rows: Iterable[dict], runs: list[Run], data: dict,
     Of several records of one config, data and seed the latest counts.
     """
     configs = config_names() if configs is None else configs
+    rows = list(rows)
     wanted = {row['config'] or row['planned'] for row in rows}
     stages = {earlier_stage(run.record) for run in runs}
     remarks, sound = [], []
     for run in runs:
         if run.record['name'] in configs and run.record['name'] in wanted | stages:
-            reason = departure(run.record, configs)
+            reason = departure(run.record, configs) or _of_no_row(rows, run.record, data)
             if not reason:
                 sound.append(run)
             elif run.record['name'] in wanted:
@@ -184,6 +185,13 @@ def fill(rows: Iterable[dict], runs: list[Run], data: dict,
                 remarks.append(f"{row['method']}, {row['dataset']}, {row['metric']} is {gap:.2f} "
                                "short: write what was tried into the row's 'tried'")
     return filled, remarks
+
+
+def _of_no_row(rows: list[dict], record: dict, data: dict) -> str | None:
+    """Why a record is of the data of none of the rows of its config."""
+    reasons = [wrong_data(row, record, data) for row in rows
+               if (row['config'] or row['planned']) == record['name']]
+    return reasons[0] if reasons and all(reasons) else None
 
 
 def _fill_row(row: dict, runs: list[Run], data: dict, configs: dict[str, Path]) -> dict:

@@ -3,6 +3,8 @@
 - images: a list in the layout of iNaturalist 2018 with up to 437,513 files, all of them there but
   empty: seconds to build the data set (parsing, and looking for every file), memory it takes in a
   new process, and seconds to draw the order of one epoch.
+- epochs: one epoch of training through the engine on as many random images of 8x8 pixels in
+  memory, a ResNet-8 and batches of 128: seconds, and how far the process grows.
 - classes: head, loss, backward pass and update at 10 to 10,000 classes, in steps of a bare linear
   layer with cross-entropy and SGD; 512 features, a batch of 128.
 - batch: the same at 1,000 classes and batches of 32 to 512.
@@ -13,11 +15,14 @@ One thread. The picture is written beside the JSON.
 """
 
 import argparse
+import io
 import multiprocessing
+import resource
 import statistics
 import sys
 import tempfile
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -97,23 +102,59 @@ def measure_images(root: Path, images: int, queue) -> None:
 
 def scale_images(counts: list[int], rounds: int) -> list[dict]:
     """Medians over `rounds` processes for each number of images."""
-    context = multiprocessing.get_context('spawn')
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         lines = write_tree(root, max(counts))
         for images in counts:
             (root / 'iNaturalist18_train.txt').write_text(''.join(lines[:images]))
-            found = []
-            for _ in range(rounds):
-                queue = context.Queue()
-                process = context.Process(target=measure_images, args=(root, images, queue))
-                process.start()
-                found.append(queue.get(timeout=300))
-                process.join()
-            rows.append({name: statistics.median_low(row[name] for row in found)
-                         for name in found[0]})
+            rows.append(in_new_processes(measure_images, root, images, rounds))
     return rows
+
+
+def in_new_processes(measure, root: Path, images: int, rounds: int) -> dict:
+    """Medians of what `measure` finds in `rounds` processes."""
+    context = multiprocessing.get_context('spawn')
+    found = []
+    for _ in range(rounds):
+        queue = context.Queue()
+        process = context.Process(target=measure, args=(root, images, queue))
+        process.start()
+        found.append(queue.get(timeout=600))
+        process.join()
+    return {name: statistics.median_low(row[name] for row in found) for name in found[0]}
+
+
+# -- epochs -------------------------------------------------------------------------------------
+
+def measure_epoch(root: Path, images: int, queue) -> None:
+    """In a new process: seconds of an epoch, and MiB by which the process grows at most."""
+    torch.set_num_threads(1)
+    from ltcls.engine.prepare import Options, load_config
+    from ltcls.engine.stage import build_runner
+    from ltcls.evaluation.record import read_log
+    data = dict(_delete_=True, type='RandomImages', num_classes=10, num_images=images, size=8)
+    folder = Path(tempfile.mkdtemp(dir=root))
+    cfg = load_config('ce_resnet32_cifar10', Options(work_dir=folder, cfg_options={
+        'model.backbone.depth': 8, 'model.precision': None, 'model.channels_last': False,
+        'train_dataloader.dataset': data, 'test_dataloader.dataset': dict(data, split='test'),
+        'train_dataloader.batch_size': 128, 'train_cfg.max_epochs': 1,
+        'val_dataloader': None, 'val_cfg': None, 'val_evaluator': None}))
+    cfg.default_hooks.checkpoint.update(interval=-1, save_last=False)
+    cfg.env_cfg.mp_cfg = dict(mp_start_method='spawn')        # as this process was started
+    before = resident()
+    with redirect_stdout(io.StringIO()):
+        build_runner(cfg).train()
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    queue.put(dict(images=images, epoch_s=read_log(folder / 'log.jsonl')[0]['time'],
+                   memory_mib=round((most - before) / 2 ** 10, 1)))
+
+
+def scale_epochs(counts: list[int]) -> list[dict]:
+    """One epoch in a new process for each number of images."""
+    with tempfile.TemporaryDirectory() as folder:
+        return [in_new_processes(measure_epoch, Path(folder), images, rounds=1)
+                for images in counts]
 
 
 # -- classes and batch --------------------------------------------------------------------------
@@ -176,11 +217,14 @@ def scale_steps(classes: int, size: int, rounds: int) -> dict:
 # -- results ------------------------------------------------------------------------------------
 
 def table(result: dict) -> str:
-    """Three text tables."""
+    """Four text tables."""
     images = [('images', 'build s', 'MiB', *(f'{name} s' for name in SAMPLER_NAMES))]
     images += [(f"{row['images']:,}", f"{row['build_s']:.2f}", row['memory_mib'],
                 *(row[f'{name}_s'] for name in SAMPLER_NAMES)) for row in result['images']]
-    tables = [AsciiTable(images).table]
+    epochs = [('images', 'epoch s', 'MiB')]
+    epochs += [(f"{row['images']:,}", f"{row['epoch_s']:.2f}", row['memory_mib'])
+               for row in result['epochs']]
+    tables = [AsciiTable(images).table, AsciiTable(epochs).table]
     for part, key in (('classes', 'classes'), ('batch', 'batch_size')):
         rows = [(key, 'bare ms', *(f'{name}, ms (ratio)' for name in METHODS))]
         rows += [(row[key], row['bare']['ms'], *(
@@ -191,36 +235,42 @@ def table(result: dict) -> str:
 
 
 def draw(result: dict, path: Path) -> None:
-    """Four panels: build time, memory, ratio against classes, time against batch."""
+    """Time above, memory below, against the images of a list, those of an epoch, classes, batch."""
     from ltcls.analysis.style import METHOD_COLOURS, new_figure, save, styled
     with styled():
-        figure = new_figure(10, 7)
-        build, memory, classes, batch = figure.subplots(2, 2).flat
+        figure = new_figure(16, 7)
+        times, memory = figure.subplots(2, 4)
         counts = [row['images'] for row in result['images']]
-        build.plot(counts, [row['build_s'] for row in result['images']], 'o-', label='build')
+        times[0].plot(counts, [row['build_s'] for row in result['images']], 'o-', label='build')
         for name in SAMPLER_NAMES:
-            build.plot(counts, [row[f'{name}_s'] for row in result['images']], 'o-',
-                       label=f'one epoch of {name}')
-        build.set(title='Data set and order of an epoch', xlabel='images', ylabel='seconds')
-        build.legend()
-        memory.plot(counts, [row['memory_mib'] for row in result['images']], 'o-')
-        memory.set(title='Memory of the data set', xlabel='images', ylabel='MiB')
-        for axes, rows, key in ((classes, result['classes'], 'classes'),
-                                (batch, result['batch'], 'batch_size')):
-            for (name, colour) in zip(('bare', *METHODS), ('#777777', *METHOD_COLOURS)):
-                axes.plot([row[key] for row in rows], [row[name]['ms'] for row in rows], 'o-',
-                          color=colour, label=name)
-            axes.set(xscale='log', yscale='log', ylabel='milliseconds a step')
-            axes.set_xticks([row[key] for row in rows], [f'{row[key]:,}' for row in rows])
-            axes.minorticks_off()
-            axes.yaxis.set_major_formatter('{x:g}')
-        classes.set(title=f'Head and loss, {DIMENSION} features, batch 128', xlabel='classes')
-        batch.set(title='Head and loss, 1,000 classes', xlabel='batch')
-        classes.legend()
-        batch.set_yticks([3, 10, 30])
-        for axes in (build, memory):
+            times[0].plot(counts, [row[f'{name}_s'] for row in result['images']], 'o-',
+                          label=f'order of {name}')
+        times[0].set(title='A list: data set, order of an epoch', ylabel='seconds')
+        times[0].legend()
+        memory[0].plot(counts, [row['memory_mib'] for row in result['images']], 'o-')
+        epochs = [row['images'] for row in result['epochs']]
+        times[1].plot(epochs, [row['epoch_s'] for row in result['epochs']], 'o-')
+        times[1].set(title='An epoch: ResNet-8, 8x8 pixels', ylabel='seconds')
+        memory[1].plot(epochs, [row['memory_mib'] for row in result['epochs']], 'o-')
+        for axes in (*times[:2], *memory[:2]):
             axes.set_xlim(left=0)
             axes.set_ylim(bottom=0)
+        for place, rows, key in ((2, result['classes'], 'classes'),
+                                 (3, result['batch'], 'batch_size')):
+            for axes, what in ((times[place], 'ms'), (memory[place], 'peak_mib')):
+                for (name, colour) in zip(('bare', *METHODS), ('#777777', *METHOD_COLOURS)):
+                    axes.plot([row[key] for row in rows], [row[name][what] for row in rows], 'o-',
+                              color=colour, label=name)
+                axes.set(xscale='log', yscale='log')
+                axes.set_xticks([row[key] for row in rows], [f'{row[key]:,}' for row in rows])
+                axes.minorticks_off()
+                axes.yaxis.set_major_formatter('{x:g}')
+            times[place].set_ylabel('milliseconds a step')
+        times[2].set_title(f'Head and loss, {DIMENSION} features, batch 128')
+        times[3].set_title('Head and loss, 1,000 classes')
+        times[2].legend()
+        for axes, label in zip(memory, ('images', 'images', 'classes', 'batch')):
+            axes.set(xlabel=label, ylabel='MiB')
         save(figure, path)
 
 
@@ -228,6 +278,8 @@ def main(arguments: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--rounds', type=int, default=9)
     parser.add_argument('--images', type=int, nargs='+',
+                        default=[10_000, 50_000, 115_846, 250_000, LARGEST])
+    parser.add_argument('--epochs', type=int, nargs='+', help='images of an epoch',
                         default=[10_000, 50_000, 115_846, 250_000, LARGEST])
     parser.add_argument('--classes', type=int, nargs='+', default=[10, 100, 1000, 10_000])
     parser.add_argument('--batches', type=int, nargs='+', default=[32, 64, 128, 256, 512])
@@ -238,6 +290,7 @@ def main(arguments: list[str] | None = None) -> dict:
         dimension=DIMENSION, rounds=options.rounds, hardware=describe_hardware(),
         versions=package_versions(),
         images=scale_images(options.images, min(options.rounds, 3)),
+        epochs=scale_epochs(options.epochs),
         classes=[scale_steps(classes, 128, options.rounds) for classes in options.classes],
         batch=[scale_steps(1000, size, options.rounds) for size in options.batches])
     print(table(result))
