@@ -111,7 +111,7 @@ def predict(run: Run, paths: Sequence[str], top: int = 1, batch_size: int = 64,
     names = [row['name'] for row in run.record['per_class']]
     top = min(top, len(names))
     loader = DataLoader(NewImages(paths, run), batch_size=batch_size, num_workers=workers,
-                        collate_fn=partial(collate_batch, key='test_dataloader.dataset.pipeline'))
+                        collate_fn=partial(collate_batch, key=None))
     done = 0
     for batch in loader:
         [found] = model(**model.data_preprocessor(batch, False), mode='predict')

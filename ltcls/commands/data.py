@@ -112,7 +112,7 @@ def _joins(cfg, part: str) -> bool:
     from ltcls.datasets import collate_batch
     from ltcls.registry import FUNCTIONS
     loader = cfg[f'{_loader(part)}_dataloader']
-    return loader.get('batch_size') != 1 and FUNCTIONS.get(loader.collate_fn.type) is collate_batch
+    return loader.get('batch_size', 1) != 1 and FUNCTIONS.get(loader.collate_fn.type) is collate_batch
 
 
 def _build(config: dict, verify: str | None):

@@ -1,5 +1,6 @@
 """A test set with classes that the model has never seen."""
 
+from functools import cached_property
 from typing import Sequence
 
 import numpy as np
@@ -101,7 +102,7 @@ class OpenSet(Dataset):
         """Images that were left out since they cannot be read."""
         return [*self.known.skipped, *(self.unknown.skipped if self.unknown else ())]
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the known class names and all images with their labels here."""
         names = self.known.identities()

@@ -20,6 +20,7 @@ TORCHVISION = (
     'RandomPhotometricDistort', 'RandomPosterize', 'RandomResize', 'RandomResizedCrop',
     'RandomRotation', 'RandomShortestSize', 'RandomSolarize', 'RandomVerticalFlip', 'Resize',
     'ScaleJitter', 'ToDtype', 'ToImage', 'TrivialAugmentWide')
+CONTAINERS = ('Compose', 'RandomApply', 'RandomChoice', 'RandomOrder')     # of other transforms
 # These skip or refuse PIL images.
 TENSOR_ONLY = ('RandomErasing', 'Normalize', 'GaussianNoise', 'ToDtype')
 DTYPES = ('uint8', 'int16', 'int32', 'int64', 'float16', 'bfloat16', 'float32', 'float64')
@@ -153,7 +154,7 @@ def _tensor_only(config) -> bool:
     """Whether a transform, or one inside it, would leave PIL images untouched."""
     if not isinstance(config, dict):
         return type(config).__name__ in TENSOR_ONLY
-    return config.get('type') in TENSOR_ONLY or any(
+    return config.get('type') in TENSOR_ONLY or config.get('type') in CONTAINERS and any(
         _tensor_only(inside) for inside in config.get('transforms') or ())
 
 

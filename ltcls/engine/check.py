@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from ltcls import registry
 from ltcls.datasets.decoding import pipeline_for
+from ltcls.datasets.transforms import CONTAINERS
 from ltcls.engine.values import arguments_of, check_value, signature_of
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -241,9 +242,10 @@ def _components(cfg: Config):
     def transforms(key, nodes):
         for place, node, table in many(key, nodes, registry.TRANSFORMS):
             yield place, node, table
-            inside = node.get('transforms') if isinstance(node, dict) else None
-            if isinstance(inside, (list, tuple)):
-                yield from transforms(f'{place}.transforms', inside)
+            if isinstance(node, dict) and node.get('type') in CONTAINERS:
+                inside = node.get('transforms')
+                if isinstance(inside, (list, tuple)):
+                    yield from transforms(f'{place}.transforms', inside)
 
     model = dict(cfg.model, data_preprocessor=cfg.data_preprocessor)
     yield 'model', model, registry.MODELS

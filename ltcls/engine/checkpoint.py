@@ -190,8 +190,7 @@ def load_init(model: nn.Module, path: Path, dataset=None) -> str:
     if dataset is not None:
         source = f"the earlier stage {content['source']}"
         check_classes(source, content['meta'], dataset, 'train_dataloader')
-        check_images(source, content['meta'], dataset,
-                     'train both stages anew with another --work-dir')
+        check_images(source, content['meta'], dataset, path.parent.parent / content['source'])
     state, own = content['state_dict'], model.state_dict()
     if 'class_counts' in state and state['class_counts'].shape != own['class_counts'].shape:
         del state['class_counts']       # of other classes

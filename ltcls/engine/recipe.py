@@ -14,6 +14,7 @@ from ltcls.engine.configs import find_config
 from ltcls.engine.distributed import check_shared
 from ltcls.engine.interruption import says_how_to_go_on, stops_on_request
 from ltcls.engine.prepare import Options, first_difference, load_config, plain_config
+from ltcls.engine.same_data import begin_anew
 from ltcls.engine.stage import announce, read_stored_config, run_stage, validates_on_test
 from ltcls.evaluation.record import read_record
 from ltcls.registry import MODELS
@@ -72,7 +73,7 @@ def check_all(config: str | Path, options: Options) -> None:
     """Check every stage before the first one trains."""
     found = stages(config, options)
     for (_, cfg), (_, later) in zip(found, found[1:]):
-        _check_folder(cfg, resume=True)
+        _check_folder(cfg, resume=True, earlier=True)
         _check_parts(cfg, later)
         _check_best(cfg, later)
     first = found[0][1].get('init_from')
@@ -110,8 +111,11 @@ def earlier_config(path: Path, cfg: Config) -> Path:
     return find_config(Path(name).stem if '/' in name and '::' not in name else name)
 
 
-def _check_folder(cfg: Config, resume: bool | str) -> None:
-    """A folder with checkpoints must hold a run of this config: finished, or to be resumed."""
+def _check_folder(cfg: Config, resume: bool | str, earlier: bool = False) -> None:
+    """A folder with checkpoints must hold a run of this config: finished, or to be resumed.
+
+    How it is evaluated may differ where that is still to be done, or done in a later stage.
+    """
     work_dir, epochs = Path(cfg.work_dir), cfg.train_cfg.max_epochs
     if work_dir.exists() and not work_dir.is_dir():
         raise ValueError(f'{work_dir} is a file: choose another folder with --work-dir.')
@@ -119,8 +123,10 @@ def _check_folder(cfg: Config, resume: bool | str) -> None:
     newest = latest_checkpoint(work_dir)
     if newest is None or isinstance(resume, str) and not finished:
         return
-    stored = read_stored_config(work_dir)
-    given = plain_config(cfg)
+    stored, given = read_stored_config(work_dir), plain_config(cfg)
+    for config in (stored or {}, given) if earlier or not finished else ():
+        config.pop('val_evaluator', None)
+        config.pop('test_evaluator', None)
     difference = stored and first_difference(stored, given)
     if difference:
         ended = (stored.get('train_cfg') or {}).get('max_epochs', epochs)
@@ -128,7 +134,8 @@ def _check_folder(cfg: Config, resume: bool | str) -> None:
         raise ValueError(f"{work_dir} holds {'a finished' if ended else 'an unfinished'} run of "
                          f'another config: they differ in {difference}. If it was begun '
                          f"{_other_option(difference.partition(' ')[0], stored, given)}; otherwise "
-                         'choose another folder with --work-dir.')
+                         + (begin_anew(work_dir) if earlier
+                            else 'choose another folder with --work-dir') + '.')
     if not finished and not resume:
         raise ValueError(f'{work_dir} holds an unfinished run, {newest.name} of {epochs} epochs: '
                          'continue it with --resume, or choose another folder with --work-dir.')
@@ -138,10 +145,11 @@ def _other_option(key: str, stored: dict, given: dict) -> str:
     """With or without which option the stored run may have been begun, and what to do then."""
     options = {'dataset.skip_bad_images': '--skip-bad-images', 'dataset.root': '--data-root',
                'randomness.seed': '--seed'}
-    models = [config.get('model') or {} for config in (stored, given)]
-    if models[0].get('precision') != models[1].get('precision'):
-        options['model.channels_last'] = '--amp'        # which sets both
     option = options.get(key.partition('_dataloader.')[2] or key)
+    if key in ('model.precision', 'model.channels_last'):       # --amp sets both
+        then, now = (_is_amp(config) for config in (stored, given))
+        if then != now:
+            return f"with{'' if then else 'out'} --amp, {'repeat it' if then else 'leave it out'}"
     if option is None:
         return 'with other --cfg-options, repeat those'
     then = stored
@@ -150,6 +158,11 @@ def _other_option(key: str, stored: dict, given: dict) -> str:
     if then is None or then is False:
         return f'without {option}, leave it out'
     return f"with {option if then is True else f'{option} {then}'}, repeat it"
+
+
+def _is_amp(config: dict) -> bool:
+    model = config.get('model') or {}
+    return model.get('precision') == 'bfloat16' and model.get('channels_last') is True
 
 
 def _run(config: str | Path, options: Options, resume: bool | str) -> dict:

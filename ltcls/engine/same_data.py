@@ -23,8 +23,8 @@ def check_classes(source: str | Path, meta: dict, dataset, key: str) -> None:
                              f'in {key}.dataset: restore the classes and their order (classes=...).')
 
 
-def check_images(source: str | Path, meta: dict, dataset, remedy: str) -> None:
-    """Refuse another training set than the checkpoint's; `remedy` ends the message.
+def check_images(source: str | Path, meta: dict, dataset, folder: str | Path) -> None:
+    """Refuse another training set than the checkpoint's, which lies in `folder`.
 
     Raises:
         ValueError: the fingerprints differ.
@@ -33,7 +33,13 @@ def check_images(source: str | Path, meta: dict, dataset, remedy: str) -> None:
     if before not in (None, now):
         raise ValueError(f'{source} was trained on other images (data {before[:12]}) than '
                          f'train_dataloader.dataset holds now (data {now[:12]}): restore them, or '
-                         f'{remedy}.')
+                         f'{begin_anew(folder)}.')
+
+
+def begin_anew(folder: str | Path) -> str:
+    """What to do about a run that does not fit, whether it is the last stage or an earlier one."""
+    return (f'remove {folder}, or choose a --work-dir in another folder than '
+            f'{Path(folder).parent} (earlier stages lie beside it)')
 
 
 def other_test_images(source: str | Path, meta: dict, dataset) -> list[str]:

@@ -187,7 +187,7 @@ def _check_data(runner: Runner, meta: dict, checkpoint: Path) -> None:
     """Refuse to go on with other classes or images, under which no run goes on as it was."""
     train = runner.train_dataloader.dataset
     check_classes(checkpoint, meta, train, 'train_dataloader')
-    check_images(checkpoint, meta, train, 'begin anew with another --work-dir')
+    check_images(checkpoint, meta, train, checkpoint.parent)
     for line in other_test_images(checkpoint, meta, runner.test_dataloader.dataset):
         announce(line)
 

@@ -18,8 +18,8 @@ class ClassMeanHook(Hook):
     """Fits the class means of an `NCMHead` when training ends, usually a stage of zero epochs.
 
     One pass over the training set in eval mode and without augmentation: the preprocessor's is off,
-    and a dataset with a pipeline reads its images through that of the validation set. Features are
-    kept in main memory meanwhile. With several ranks each sees its share of the images and the sums
+    and a dataset with a pipeline reads its images through that of the validation set, or of the test
+    set if there is none. Features are kept in main memory meanwhile. With several ranks each sees its share of the images and the sums
     are added up.
 
     Args:
@@ -27,7 +27,6 @@ class ClassMeanHook(Hook):
 
     Raises:
         TypeError: when training ends with a head that cannot be fitted.
-        ValueError: a training set with a pipeline and no validation set to take one from.
     """
 
     def __init__(self, batch_size: int = 500):
@@ -38,7 +37,7 @@ class ClassMeanHook(Hook):
         if not hasattr(model.head, 'fit'):
             raise TypeError(f'ClassMeanHook cannot fit a {type(model.head).__name__}; '
                             "set model.head=dict(type='NCMHead') or drop the hook.")
-        dataset = without_augmentation(runner.train_dataloader.dataset, runner, 'ClassMeanHook')
+        dataset = without_augmentation(runner.train_dataloader.dataset, runner)
         batches = self.features(model, dataset, runner.train_dataloader.num_workers)
         model.head.fit(batches, all_reduce=all_reduce)
 
@@ -60,16 +59,22 @@ class ClassMeanHook(Hook):
         return batches
 
 
-def without_augmentation(dataset: Dataset, runner, name: str) -> Dataset:
-    """Training images as validation would see them, through its pipeline; `name` is of the hook."""
-    if getattr(dataset, 'pipeline', None) is None:
+def without_augmentation(dataset: Dataset, runner) -> Dataset:
+    """Training images as validation sees them, or the test: through its pipeline."""
+    loop = runner.val_loop or runner.test_loop
+    plain = loop.dataloader.dataset
+    return _through(getattr(getattr(plain, 'known', plain), 'pipeline', None), dataset)
+
+
+def _through(pipeline, dataset: Dataset) -> Dataset:
+    found = copy.copy(dataset)
+    if hasattr(dataset, 'known'):           # an open set
+        found.known = _through(pipeline, dataset.known)
+    elif getattr(dataset, 'pipeline', None) is None:
         return dataset
-    if runner.val_dataloader is None:
-        raise ValueError(f'{name} reads training images through the pipeline of the validation '
-                         'set, and there is none; add a val_dataloader.')
-    plain = copy.copy(dataset)
-    plain.pipeline = runner.val_dataloader.dataset.pipeline
-    return plain
+    else:
+        found.pipeline = pipeline
+    return found
 
 
 def collate(data: dict | list) -> dict:

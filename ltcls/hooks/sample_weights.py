@@ -38,7 +38,8 @@ class SampleWeightHook(Hook):
         dev_batch_size: development images a step and rank.
         dev_loss: 'ce', plain cross-entropy; or 'same', the training loss without weights.
         dev_augment: whether development images are augmented like training images; without, a
-            data set with a pipeline reads them through that of the validation set.
+            data set with a pipeline reads them through that of the validation set (or of the test
+            set, if there is none).
         dev_from_train: None for the held-out images (`train_dataloader.dataset.held_out`); or how
             many a class to take from the training set itself, which keeps them.
         batch_norm: 'batch', where the hook's passes normalise by their own batch; or 'running'.
@@ -129,7 +130,7 @@ class SampleWeightHook(Hook):
                 loader, dict(runner.cfg.train_dataloader.dataset), self.dev_batch_size,
                 self.dev_from_train, seed=getattr(loader.sampler, 'seed', None) or 0)
             if not self.dev_augment:
-                self.dev.dataset = without_augmentation(self.dev.dataset, runner, name)
+                self.dev.dataset = without_augmentation(self.dev.dataset, runner)
 
     def before_train_epoch(self, runner) -> None:
         self._sums, self._count = {}, 0

@@ -7,6 +7,7 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ltcls.longtail import Clock, LongTailModule
 from ltcls.optim_wrappers import Objective, PerturbedOptimWrapper
@@ -228,11 +229,12 @@ class Classifier(BaseModel):
         if self.loss.uses_features:
             options['features'] = features.float()
         with torch.autocast(features.device.type, enabled=False):
-            losses = self.loss(logits, labels[chosen], **options)
-        if losses.shape != labels[chosen].shape:
+            own = labels[chosen]
+            losses = self.loss(logits, own, **options)
+        if losses.shape != own.shape:
             raise ValueError(f'model.loss: {type(self.loss).__name__} returned shape '
                              f'{list(losses.shape)} instead of one loss a sample '
-                             f'{list(labels[chosen].shape)}: leave out the mean, which is taken '
+                             f'{list(own.shape)}: leave out the mean, which is taken '
                              'after the weights.')
         return losses if factor is None else losses * factor[chosen]
 
@@ -268,8 +270,10 @@ def _require(module: nn.Module, part: str, name: str, remedy: str) -> None:
                         f'{remedy}.')
 
 
-def _saved_shapes(module: nn.Module) -> dict[str, tuple]:
-    return {name: tuple(value.shape) for name, value in module.state_dict().items()}
+def _saved_shapes(module: nn.Module) -> dict[str, tuple | None]:
+    """By name; None where there is none (yet)."""
+    return {name: tuple(value.shape) if isinstance(value, Tensor) and not is_lazy(value) else None
+            for name, value in module.state_dict().items()}
 
 
 def _switch_norms(part: nn.Module, training: bool) -> None:

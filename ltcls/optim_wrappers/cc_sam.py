@@ -64,7 +64,7 @@ class CCSAM(PerturbedOptimWrapper):
             gets fitted; 0.5 is sensible where `radius` is near 1.
         sync_classes: G_c of a linear head is the mean over the samples of all ranks, whose batches
             have one size, as of a single process with the whole batch. Directions of 'mag' stay
-            each rank's own.
+            each rank's own, and so do the class means of `reduction`.
         options: see `PerturbedOptimWrapper`.
 
     Raises:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from ltcls.datasets import DataError, FolderLT, collate_batch
 from ltcls.datasets.loading import check_loader
@@ -244,6 +244,37 @@ def test_a_batch_of_different_sizes_names_the_files_and_the_remedy(tmp_path):
     with pytest.raises(DataError, match='wide.png .* after val_dataloader.dataset.pipeline: '):
         check_loader(DataLoader(data, batch_size=2, collate_fn=collate_batch), 'val')
     check_loader(DataLoader(data, batch_size=1, collate_fn=collate_batch), 'val')
+
+
+    with pytest.raises(DataError, match='after the pipeline of the run.* Bring the images to one '
+                                        'size, or take one at a time: --batch-size 1'):
+        collate_batch([data[1], data[2]], key=None)
+    by_size = DataLoader(data, batch_sampler=[[0, 1], [2]], collate_fn=collate_batch)
+    check_loader(by_size, 'train')
+    assert [len(batch['inputs']) for batch in by_size] == [2, 1]
+
+
+def test_samples_of_another_make_have_the_error_of_torch():
+    views = [dict(inputs=[torch.zeros(3, size, size)] * 2) for size in (4, 5)]
+    for batch in (views, [(sample['inputs'][0], 1) for sample in views]):
+        with pytest.raises(RuntimeError, match='stack expects each tensor to be equal size'):
+            collate_batch(batch)
+
+
+def test_a_file_that_is_opened_at_the_first_image_is_left_closed_for_the_workers():
+    class Lazy(Dataset):
+        file = None
+
+        def __getitem__(self, index):
+            self.file = 'open'
+            return dict(inputs=torch.zeros(3, 4, 4))
+
+        def __len__(self):
+            return 3
+
+    dataset = Lazy()
+    check_loader(DataLoader(dataset, batch_size=2, collate_fn=collate_batch), 'train')
+    assert dataset.file is None and dataset[0] and dataset.file == 'open'
 
 
 def test_images_that_are_tried_before_training_change_no_later_draw(tmp_path):

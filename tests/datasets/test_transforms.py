@@ -9,6 +9,7 @@ from torchvision.transforms import v2
 
 from ltcls.datasets import Cutout, build_pipeline
 from ltcls.datasets.transforms import TORCHVISION
+from ltcls.engine.prepare import Options, load_config
 from ltcls.registry import TRANSFORMS
 
 IMAGE = torch.arange(3 * 32 * 32).reshape(3, 32, 32).remainder(251).to(torch.uint8)
@@ -108,6 +109,20 @@ def test_holes_come_one_after_another_and_have_the_value():
     # Single pixels, which coincide in one draw of 64.
     sizes = (images == 7).all(dim=1).sum(dim=(1, 2))
     assert sizes.max() == 2 and sizes.float().mean() > 1.5
+
+
+def test_only_torchvisions_containers_are_looked_into(monkeypatch):
+    class PickOne:
+        def __init__(self, transforms):
+            self.transforms = transforms
+
+    monkeypatch.setitem(TRANSFORMS._module_dict, 'PickOne', PickOne)
+    for given in ([[dict(type='Pad', padding=1)], []], ['Brightness'], 5):
+        config = dict(type='PickOne', transforms=given)
+        load_config('ce_resnet20_digits', Options(
+            cfg_options={'train_dataloader.dataset.pipeline': [config]}))       # checks it
+        [step] = build_pipeline([config]).steps
+        assert step.transforms == given
 
 
 def test_cutout_keeps_size_type_and_takes_pil_images():

@@ -209,6 +209,10 @@ WARM = {'optim_wrapper.optimizer.lr': 0.2}
     (dict(cfg_options={'randomness.seed': None}), {}, 'without --seed, leave it out'),
     (dict(cfg_options=AMP), {}, 'with --amp, repeat it'),
     ({}, dict(cfg_options=AMP), 'without --amp, leave it out'),
+    (dict(cfg_options={'model.precision': 'bfloat16'}), dict(cfg_options=AMP),
+     'without --amp, leave it out'),
+    (dict(cfg_options={'model.precision': 'bfloat16'}), {},
+     'with other --cfg-options, repeat those'),
     (dict(cfg_options={'model.channels_last': True}), {}, 'with other --cfg-options, repeat those'),
     (dict(cfg_options=WARM), {}, 'with other --cfg-options, repeat those'),
     ({}, dict(cfg_options=WARM), 'with other --cfg-options, repeat those')])
@@ -225,6 +229,25 @@ def test_an_option_that_a_run_was_begun_with_is_asked_for(configs, tmp_path, the
                                          'choose another folder with --work-dir.$'):
         recipe._check_folder(given, resume=True)
     recipe._check_folder(begun, resume=True)
+
+
+def test_how_a_run_is_evaluated_may_change_where_it_is_not_or_not_in_this_stage(configs, tmp_path):
+    path = configs / 'ce_resnet8_digits.py'
+    begun, given = (load_config(path, Options(work_dir=tmp_path / 'run', cfg_options=options))
+                    for options in ({}, {'test_evaluator.topk': [3, 5]}))
+    stage.store_config(tmp_path / 'run', begun)
+    (tmp_path / 'run' / 'epoch_1.pth').touch()
+    recipe._check_folder(given, resume=True)
+    (tmp_path / 'run' / 'epoch_3.pth').touch()
+    recipe._check_folder(given, resume=True, earlier=True)
+    with pytest.raises(ValueError, match='they differ in test_evaluator.topk'):
+        recipe._check_folder(given, resume=True)
+
+
+def test_an_earlier_stage_of_another_config_is_left_by_another_parent_folder(configs, runs):
+    with pytest.raises(ValueError, match='otherwise remove .*ce_resnet8_digits, or choose a '
+                                         f'--work-dir in another folder than {runs}'):
+        train(configs, 'crt', runs, model__backbone__depth=14)
 
 
 def test_a_checkpoint_to_resume_must_exist_before_anything_is_trained(configs, tmp_path):

@@ -113,13 +113,16 @@ def test_other_images_are_not_trained_on_further(folder, capsys):
     status, _, err = ltcls(folder, capsys, *RESUME)
     assert status == 2 and len(err.splitlines()) == 1
     assert 'epoch_1.pth was trained on other images (data ' in err
-    assert 'begin anew with another --work-dir' in err
+    assert f"restore them, or remove {folder / 'ce'}, or choose" in err
 
 
 def test_a_stage_of_other_images_is_not_built_on(folder, capsys):
     add(folder / 'images' / 'train' / 'cat' / 'new.png')
     status, _, err = ltcls(folder, capsys, *LATER)
     assert status == 2 and 'the earlier stage ce was trained on other images' in err
+    assert f"or remove {folder / 'ce'}, or choose a --work-dir in another folder than {folder} " in err
+    status, out, err = ltcls(folder, capsys, *LATER[:-1], str(folder / 'elsewhere' / 'crt'))
+    assert status == 0 and 'init from ce: backbone' in out, err
 
 
 def start_from_the_file(folder: Path, parts: list[str]) -> None:

@@ -9,9 +9,12 @@ from torch.testing import assert_close
 from torch.utils.data import DataLoader, Dataset
 from two_ranks import on_two_ranks
 
+from ltcls.engine.prepare import Options, load_config
+from ltcls.engine.stage import build_runner
 from ltcls.hooks import ncm
-from ltcls.hooks.ncm import ClassMeanHook
+from ltcls.hooks.ncm import ClassMeanHook, without_augmentation
 from ltcls.models.heads import LinearHead, NCMHead
+from ltcls.registry import DATASETS
 
 
 class Points(Dataset):
@@ -58,9 +61,11 @@ class Model(nn.Module):
         return self.dropout(self.norm(inputs))
 
 
-def runner_of(model, dataset, val_dataset=None):
-    val = None if val_dataset is None else DataLoader(val_dataset)
-    return SimpleNamespace(model=model, train_dataloader=DataLoader(dataset), val_dataloader=val)
+def runner_of(model, dataset, val_dataset=None, test_dataset=Points()):
+    val, test = (found and SimpleNamespace(dataloader=DataLoader(found))
+                 for found in (val_dataset, test_dataset))
+    return SimpleNamespace(model=model, train_dataloader=DataLoader(dataset), val_loop=val,
+                           test_loop=test)
 
 
 def means(points, labels):
@@ -84,8 +89,28 @@ def test_a_dataset_with_a_pipeline_is_read_through_the_validation_pipeline():
     hook.after_train(runner_of(model, dataset, val_dataset))
     assert_close(model.head.prototypes, means(2 * dataset.points + 2, dataset.labels))
     assert dataset.pipeline is training_pipeline
-    with pytest.raises(ValueError, match='val_dataloader'):
-        hook.after_train(runner_of(model, dataset))
+    hook.after_train(runner_of(model, dataset, None, Points(pipeline=lambda point: point + 2)))
+    assert_close(model.head.prototypes, means(2 * dataset.points + 4, dataset.labels))
+
+
+@pytest.mark.parametrize('open_set', [False, True])
+@pytest.mark.parametrize('validated', [False, True])
+def test_the_images_of_a_run_are_read_as_in_its_evaluation(open_set, validated, tmp_path):
+    known = dict(type='DigitsLT', held_out=2, pipeline=[dict(type='RandomInvert', p=1.0)])
+    data = dict(type='OpenSet', known=known, held_out=[3]) if open_set else known
+    tested = dict(type='OpenSet', known=dict(type='DigitsLT', split='test'), held_out=[3])
+    options = {'train_dataloader.dataset': dict(data, _delete_=True),
+               'test_dataloader.dataset': dict(tested, _delete_=True),
+               'val_dataloader.dataset': dict(tested, _delete_=True),
+               'data_preprocessor.num_classes': 9}
+    if not validated:
+        options.update({'val_dataloader': None, 'val_cfg': None, 'val_evaluator': None})
+    runner = build_runner(load_config('ce_resnet20_digits', Options(
+        work_dir=tmp_path, cfg_options=options)))
+    dataset = DATASETS.build(dict(data, split='dev'))
+    plain = without_augmentation(dataset, runner)
+    plain, changed = (getattr(found, 'known', found) for found in (plain, dataset))
+    assert plain.pipeline is None and changed.pipeline is not None
 
 
 def test_ranks_share_the_images_and_leave_none_out(monkeypatch):

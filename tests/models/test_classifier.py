@@ -419,6 +419,22 @@ def test_a_loss_whose_bind_makes_a_persistent_buffer_is_refused():
         build(loss=dict(type=Persistent))
 
 
+class StillUnmade(ToyNoisyLoss):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.LazyLinear(3)
+
+    def get_extra_state(self):
+        return 'text'
+
+    def set_extra_state(self, state):
+        pass
+
+
+def test_what_has_no_shape_yet_may_be_in_a_loss():
+    build(loss=dict(type=StillUnmade))
+
+
 # -- precision and memory layout ------------------------------------------------------------
 
 
