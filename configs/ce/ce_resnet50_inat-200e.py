@@ -1,9 +1,5 @@
-_base_ = [
-    '../_base_/datasets/inat2018.py',
-    '../_base_/models/resnet50.py',
-    '../_base_/schedules/decouple_200e.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = './ce_resnet50_inat.py'
 
 # Kang et al., ICLR 2020, Sec. 4: the longer of their two schedules for iNaturalist.
-optim_wrapper = dict(optimizer=dict(weight_decay=1e-4))
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=200)]
+train_cfg = dict(max_epochs=200)

@@ -91,8 +91,7 @@ def _pipeline_key(dataset: Dataset, name: str) -> str:
 
 
 def _copied(dataset: Dataset) -> Dataset:
-    """A data set of its own: one that opens its file at the first image keeps the file closed, which
-    workers could not share."""
+    """Another one: what opens its file at the first image keeps it closed, for workers to open."""
     found = copy.copy(dataset)
     for part in ('known', 'unknown'):        # of an open set
         if isinstance(getattr(found, part, None), Dataset):
