@@ -35,6 +35,7 @@ from torch import Tensor, nn  # noqa: E402
 from ltcls.engine.device import keep_freed_memory  # noqa: E402
 from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
 from ltcls.hooks import L2RWHook, MetaReweightHook  # noqa: E402
+from ltcls.hooks.draws import Draws  # noqa: E402
 from ltcls.hooks.meta_gradient import MetaGradient, load_forward_rules  # noqa: E402
 from ltcls.longtail import exponential_counts  # noqa: E402
 from ltcls.models import Classifier  # noqa: E402
@@ -103,6 +104,7 @@ def stepper(model: nn.Module, hook, batch: dict, dev: dict, iterations: int):
     if hook:
         hook.prepare(model, wrapper.optimizer)
         hook.dev, hook._batches = dev, itertools.repeat(dev)
+        hook._draws = Draws(dev['inputs'].device, seed=0)
 
     def step():
         for number in range(iterations):
