@@ -180,8 +180,10 @@ def _run_alone(path: Path, cfg: Config, options: Options, resume: bool | str) ->
     for line in lines:
         announce(line)
     if finished is not None and recorded:
-        announce(f'{path.stem}: finished before in {work_dir}, used as it is')
-        return read_record(record)
+        found = read_record(record)
+        data = ((found.get('fingerprints') or {}).get('train') or 'unknown')[:12]
+        announce(f'{path.stem}: finished before in {work_dir}, on data {data}, used as it is')
+        return found
     init, selected = None, False
     if cfg.get('init_from') is not None:
         source, selected, same_data = _start(path, cfg, options)
