@@ -6,19 +6,25 @@ Each patch is small and is applied only where the fault is present.
 import functools
 import os
 import sys
+import warnings
 
 import numpy as np
 import torch
-from mmengine.device import utils as mmengine_device
-from mmengine.dist import is_main_process
-from mmengine.logging import HistoryBuffer
-from mmengine.model import convert_sync_batchnorm as mmengine_sync_batchnorm
-from mmengine.optim import OptimWrapper
-from mmengine.runner import checkpoint as mmengine_checkpoint
-from mmengine.runner import runner as mmengine_runner
-from mmengine.runner.checkpoint import CheckpointLoader
 
-from ltcls.compat_config import apply_config_patches
+with warnings.catch_warnings(record=True):
+    # torch 2.4 warns of its own use of TorchScript, whatever the filters; mmengine imports this.
+    import torch.distributed.optim  # noqa: F401
+
+from mmengine.device import utils as mmengine_device  # noqa: E402
+from mmengine.dist import is_main_process  # noqa: E402
+from mmengine.logging import HistoryBuffer  # noqa: E402
+from mmengine.model import convert_sync_batchnorm as mmengine_sync_batchnorm  # noqa: E402
+from mmengine.optim import OptimWrapper  # noqa: E402
+from mmengine.runner import checkpoint as mmengine_checkpoint  # noqa: E402
+from mmengine.runner import runner as mmengine_runner  # noqa: E402
+from mmengine.runner.checkpoint import CheckpointLoader  # noqa: E402
+
+from ltcls.compat_config import apply_config_patches  # noqa: E402
 
 
 def _history_method(obj, name: str):
