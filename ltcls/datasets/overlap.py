@@ -1,8 +1,19 @@
 """Whether a model would be tested on what it was trained on, or under other names."""
 
+from typing import Sequence
+
 import numpy as np
 
 from .base import DataError
+
+
+def renamed(names: Sequence[str], others: Sequence[str]) -> tuple[int, str, str] | None:
+    """The first label whose class has another name, and both; None if all agree."""
+    for label, (one, other) in enumerate(zip(names, others)):
+        # A number stands for a class without an image to take a name from.
+        if one != other and str(label) not in (one, other):
+            return label, one, other
+    return None
 
 
 def check_apart(train, tested, name: str) -> None:
@@ -17,12 +28,10 @@ def check_apart(train, tested, name: str) -> None:
     Raises:
         DataError: a class that has two names, or images that both hold.
     """
-    names = zip(train.metainfo['classes'], tested.metainfo['classes'])
-    for label, (one, other) in enumerate(names):
-        # A number stands for a class without an image to take a name from.
-        if one != other and str(label) not in (one, other):
-            raise DataError(f"Class {label} is '{one}' in train_dataloader.dataset and '{other}' in "
-                            f'{name}_dataloader.dataset: give both the same classes.')
+    found = renamed(train.metainfo['classes'], tested.metainfo['classes'])
+    if found:
+        raise DataError("Class {} is '{}' in train_dataloader.dataset and '{}' in ".format(*found)
+                        + f'{name}_dataloader.dataset: give both the same classes.')
     pool = getattr(tested, 'pool', None)
     if pool is None or pool != getattr(train, 'pool', None):
         return

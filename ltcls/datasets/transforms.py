@@ -1,6 +1,7 @@
 """torchvision's v2 transforms under their own names, with words where Python wants an enumeration.
 
-torchvision is imported when the first transform is built: it takes as long to import as torch.
+torchvision is imported when its first transform is checked or built: it takes as long to import as
+torch.
 """
 
 import inspect

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from ltcls.datasets.overlap import renamed
+
 
 def check_classes(source: str | Path, meta: dict, dataset, key: str) -> None:
     """Refuse class names in another order than the checkpoint's labels have.
@@ -16,11 +18,11 @@ def check_classes(source: str | Path, meta: dict, dataset, key: str) -> None:
         ValueError: the first class that has another name.
     """
     names = (meta.get('dataset_meta') or {}).get('classes') or ()
-    for label, (one, other) in enumerate(zip(names, dataset.metainfo['classes'])):
-        # A number stands for a class without an image to take a name from.
-        if one != other and str(label) not in (one, other):
-            raise ValueError(f"Class {label} was '{one}' when {source} was trained, and is '{other}' "
-                             f'in {key}.dataset: restore the classes and their order (classes=...).')
+    found = renamed(names, dataset.metainfo['classes'])
+    if found:
+        label, one, other = found
+        raise ValueError(f"Class {label} was '{one}' when {source} was trained, and is '{other}' "
+                         f'in {key}.dataset: restore the classes and their order (classes=...).')
 
 
 def check_images(source: str | Path, meta: dict, dataset, folder: str | Path) -> None:
@@ -29,7 +31,7 @@ def check_images(source: str | Path, meta: dict, dataset, folder: str | Path) ->
     Raises:
         ValueError: the fingerprints differ.
     """
-    before, now = _train(meta), dataset.fingerprint
+    before, now = _fingerprint(meta, 'train'), dataset.fingerprint
     if before not in (None, now):
         raise ValueError(f'{source} was trained on other images (data {before[:12]}) than '
                          f'train_dataloader.dataset holds now (data {now[:12]}): restore them, or '
@@ -44,7 +46,7 @@ def begin_anew(folder: str | Path) -> str:
 
 def other_test_images(source: str | Path, meta: dict, dataset) -> list[str]:
     """A line where the images for testing are not those of the run that wrote the checkpoint."""
-    before, now = (meta.get('fingerprints') or {}).get('test'), dataset.fingerprint
+    before, now = _fingerprint(meta, 'test'), dataset.fingerprint
     if before in (None, now):
         return []
     return [f'warning: {source} was trained beside other test images (data {before[:12]}) than '
@@ -52,5 +54,5 @@ def other_test_images(source: str | Path, meta: dict, dataset) -> list[str]:
             'were trained on']
 
 
-def _train(meta: dict) -> str | None:
-    return (meta.get('fingerprints') or {}).get('train')
+def _fingerprint(meta: dict, part: str) -> str | None:
+    return (meta.get('fingerprints') or {}).get(part)

@@ -35,8 +35,7 @@ class ShotAccuracy(BaseMetric):
     default_prefix = ''
 
     def __init__(self, rule: str | Sequence[int] = 'counts', topk: int | Sequence[int] = 5,
-                 bins: int = 15,
-                 collect_device: str = 'cpu', prefix: str | None = None,
+                 bins: int = 15, collect_device: str = 'cpu', prefix: str | None = None,
                  collect_dir: str | None = None):
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.topk = [topk] if isinstance(topk, int) else list(topk)

@@ -1,6 +1,5 @@
 """The hook that fits a nearest-class-mean head."""
 
-import copy
 
 import torch
 from mmengine.dist import all_reduce, get_rank, get_world_size
@@ -10,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ltcls.registry import HOOKS
 
+from .plain_images import without_augmentation
 from .unwrap import bare
 
 
@@ -19,8 +19,8 @@ class ClassMeanHook(Hook):
 
     One pass over the training set in eval mode and without augmentation: the preprocessor's is off,
     and a dataset with a pipeline reads its images through that of the validation set, or of the test
-    set if there is none. Features are kept in main memory meanwhile. With several ranks each sees its share of the images and the sums
-    are added up.
+    set if there is none. Features are kept in main memory meanwhile. With several ranks each sees
+    its share of the images and the sums are added up.
 
     Args:
         batch_size: images a forward pass.
@@ -57,24 +57,6 @@ class ClassMeanHook(Hook):
         finally:
             model.train(training)
         return batches
-
-
-def without_augmentation(dataset: Dataset, runner) -> Dataset:
-    """Training images as validation sees them, or the test: through its pipeline."""
-    loop = runner.val_loop or runner.test_loop
-    plain = loop.dataloader.dataset
-    return _through(getattr(getattr(plain, 'known', plain), 'pipeline', None), dataset)
-
-
-def _through(pipeline, dataset: Dataset) -> Dataset:
-    found = copy.copy(dataset)
-    if hasattr(dataset, 'known'):           # an open set
-        found.known = _through(pipeline, dataset.known)
-    elif getattr(dataset, 'pipeline', None) is None:
-        return dataset
-    else:
-        found.pipeline = pipeline
-    return found
 
 
 def collate(data: dict | list) -> dict:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .dev_batches import DevBatches
 from .meta_gradient import MetaGradient, VirtualStep, load_forward_rules
-from .ncm import without_augmentation
+from .plain_images import without_augmentation
 from .unwrap import bare
 
 WEIGHTS_LOG = 'weights.jsonl'

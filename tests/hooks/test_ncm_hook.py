@@ -12,7 +12,8 @@ from two_ranks import on_two_ranks
 from ltcls.engine.prepare import Options, load_config
 from ltcls.engine.stage import build_runner
 from ltcls.hooks import ncm
-from ltcls.hooks.ncm import ClassMeanHook, without_augmentation
+from ltcls.hooks.ncm import ClassMeanHook
+from ltcls.hooks.plain_images import without_augmentation
 from ltcls.models.heads import LinearHead, NCMHead
 from ltcls.registry import DATASETS
 

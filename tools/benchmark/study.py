@@ -180,7 +180,8 @@ STUDIES = {
               'other crops do: the same three controls, gone on with `--seed 1 --resume` from their '
               'checkpoint of epoch 20, alone in another folder, so that the images came in another '
               'order, ended at 69.44, 68.78 and 70.53, with 62.75, 63.20 and 72.45 on the two '
-              'rarest. The published gains do not show in 30 epochs. With a thousand times the published step, where the learned part is larger '
+              'rarest. The published gains do not show in 30 epochs. With a thousand times the '
+              'published step, where the learned part is larger '
               'than the class weights at first and many weights are negative, the network falls '
               'apart in the first such epochs and does not recover.',
         beside='published, 200 epochs (Jamal et al., CVPR 2020)',
