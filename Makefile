@@ -1,7 +1,7 @@
 # Two commands for a fresh clone: `make demo` and `make test`. Both make .venv when it is not there.
 #   make demo PYTHON=python3.12              another interpreter
 #   make test LTCLS_TEST_DATA=../data        also the tests that read real data
-#   make test PYTEST_ARGS='-k plugin -x'     options for pytest
+#   make test PYTEST_ARGS='-k plugin -x'     options for pytest; -n 0 for one process
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,8 +16,9 @@ SETUP := setup.cfg setup.py pyproject.toml requirements/runtime.txt
 demo: $(VENV)/.runtime
 	$(BIN)/python tools/demo.py
 
+# A process for each core, with one thread each; the tests of a file share what they have trained.
 test: $(VENV)/.tests
-	$(BIN)/python -m pytest -q --durations=10 $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --durations=10 $(PYTEST_ARGS)
 
 # An environment whose interpreter is gone, or that was made for another folder, is made again.
 MADE_FOR := $(shell $(BIN)/python -c 'import pip' 2>/dev/null && cat $(VENV)/.made 2>/dev/null)
