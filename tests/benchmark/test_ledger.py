@@ -293,10 +293,21 @@ def test_the_stand_in_never_fills_a_row_of_cifar100_nor_the_other_way_round():
 
 
 def test_images_that_are_not_the_original_release_are_noted():
-    known, = DATA['CIFAR-10-LT']['known']
-    assert filled([row()], [run(fingerprint=known)])[0]['data'] == 'CIFAR-10 encoded anew as JPEG'
+    known = DATA['CIFAR-10-LT']['known']
+    notes = {filled([row()], [run(fingerprint=found)])[0]['data'] for found in known}
+    assert notes == {None, 'CIFAR-10 encoded anew as JPEG'}
     assert filled([row()], [run(fingerprint='ab' * 32)])[0]['data'] == (
         'images of fingerprint abababababab')
+
+
+def test_records_of_the_original_images_replace_those_of_copies():
+    known = DATA['CIFAR-10-LT']['known']
+    copy, = [found for found, note in known.items() if note]
+    original = next(found for found, note in known.items() if note is None)
+    runs = [run(60, seed=0, fingerprint=copy, date='2026-03-01T00:00:00'),
+            run(62, seed=1, fingerprint=copy), run(70, seed=0, fingerprint=original)]
+    [found] = filled([row()], runs)
+    assert (found['ours']['values'], found['ours']['seeds'], found['data']) == ([70.0], [0], None)
 
 
 def test_a_group_is_the_mean_of_its_classes_by_the_rule_of_the_table():

@@ -27,15 +27,15 @@ def tool(name):
 
 reproduce, pack = tool('reproduce'), tool('pack')
 Stage, Target = reproduce.Stage, reproduce.Target
-DATA = {'CIFAR-10-LT': dict(folder='cifar10'), 'CIFAR-100-LT': dict(folder='cifar100'),
+DATA = {'CIFAR-10-LT': dict(folder='cifar10', original='cifar10-original'), 'CIFAR-100-LT': dict(folder='cifar100'),
         'Tiny-100-LT': dict(folder='tiny100')}
 
 
 def row(config, dataset='CIFAR-10-LT IF100', system=None, seeds=(), stand_in=False,
-        doubtful=False):
+        doubtful=False, data=None):
     factor = int(dataset.split(' IF')[1]) if ' IF' in dataset else None
     return dict(config=config, method=config, dataset=dataset, system=system, imbalance=factor,
-                stand_in=stand_in, doubtful=doubtful,
+                stand_in=stand_in, doubtful=doubtful, data=data,
                 ours=dict(seeds=list(seeds)) if seeds else None)
 
 
@@ -164,6 +164,17 @@ def test_rows_without_data_or_without_a_config_are_left_out(tmp_path):
     targets, left_out = queue_of(rows, tmp_path)
     assert [t.config for t in targets] == ['ce']
     assert ['CIFAR-100-LT' in left_out[0], 'ImageNet-LT' in left_out[1]] == [True, True]
+
+
+def test_original_images_go_first_and_open_what_copies_have_answered(tmp_path):
+    rows = [row('ce', seeds=[0], data='encoded anew'), row('gcl', seeds=[0]), row('ldam')]
+    assert [t.config for t in queue_of(rows, tmp_path)[0]] == ['ldam']
+    targets, _ = queue_of(rows, tmp_path, folders=('cifar10-original',))
+    assert {t.config for t in targets} == {'ce', 'ldam'}
+    assert {t.data for t in targets} == {'cifar10-original'}
+    paths = {t.work_dir for t in targets}
+    assert {path.parent.name for path in paths} == {'cifar10-original-seed0'}
+    assert {t.record.parent for t in targets} == {Path('reproduce/cifar10-original')}
 
 
 def test_the_stand_in_has_folders_and_records_of_its_own(tmp_path):

@@ -163,7 +163,8 @@ def fill(rows: Iterable[dict], runs: list[Run], data: dict,
          configs: dict[str, Path] | None = None) -> tuple[list[dict], list[str]]:
     """The rows with their derived part worked out anew, and remarks for whoever runs this.
 
-    Of several records of one config, data and seed the latest counts.
+    Where a config has records of the original images, those of copies do not count. Of several
+    records of one config, data and seed the latest counts.
     """
     configs = config_names() if configs is None else configs
     rows = list(rows)
@@ -197,14 +198,16 @@ def _of_no_row(rows: list[dict], record: dict, data: dict) -> str | None:
 def _fill_row(row: dict, runs: list[Run], data: dict, configs: dict[str, Path]) -> dict:
     name = row['config'] or row['planned']
     exists = name in configs
+    fitting = [run for run in runs
+               if exists and run.record['name'] == name and not wrong_data(row, run.record, data)
+               and measured(row, run.record) is not None]
+    original = [run for run in fitting if data_note(row, run.record, data) is None]
     latest = {}
-    for run in runs:
+    for run in original or fitting:
         record = run.record
-        if (exists and record['name'] == name and not wrong_data(row, record, data)
-                and measured(row, record) is not None):
-            held = latest.get(record['seed'])
-            if held is None or (record['date'], run.path) > (held.record['date'], held.path):
-                latest[record['seed']] = run
+        held = latest.get(record['seed'])
+        if held is None or (record['date'], run.path) > (held.record['date'], held.path):
+            latest[record['seed']] = run
     used = [latest[seed] for seed in sorted(latest)]
     values = [measured(row, run.record) for run in used]
     paths = [run.path for run in used]

@@ -47,16 +47,16 @@ class Target(NamedTuple):
     config: str
     seed: int
     data: str           # folder of the data, below the data root
-    stand_in: bool
+    apart: bool         # its runs and records are in folders named after the data
 
     @property
     def work_dir(self) -> Path:
-        return WORK / f"{f'{self.data}-' if self.stand_in else ''}seed{self.seed}" / self.config
+        return WORK / f"{f'{self.data}-' if self.apart else ''}seed{self.seed}" / self.config
 
     @property
     def record(self) -> Path:
         """Where its record is kept, below docs/results/records."""
-        return Path('reproduce', *([self.data] if self.stand_in else [])) / self.file
+        return Path('reproduce', *([self.data] if self.apart else [])) / self.file
 
     @property
     def file(self) -> str:
@@ -86,7 +86,9 @@ def open_targets(rows: list[dict], data: dict, seeds: list[int], data_root: Path
         rows: of the ledger, filled from the records that are there.
         data: as from `ledger.read_data`.
         seeds: the wanted seeds, in order.
-        data_root: holds one folder a data set, as named in docs/results/data.json.
+        data_root: holds one folder a data set, as named in docs/results/data.json; the one of the
+            original images, if it is there, goes before the other and opens again the rows that
+            copies of the images have answered.
         only: a regular expression that a row's config, method or data set must contain.
     """
     done = {(row['config'], row['stand_in'], seed)
@@ -96,13 +98,18 @@ def open_targets(rows: list[dict], data: dict, seeds: list[int], data_root: Path
         text = f"{row['config']} {row['method']} {row['dataset']}"
         if not row['config'] or not re.search(only, text, re.IGNORECASE):
             continue
-        folder = data.get(ledger.family(row), {}).get('folder')
-        if folder is None or not (data_root / folder).is_dir():
+        there = [key for key in ('original', 'folder')
+                 if (name := data.get(ledger.family(row), {}).get(key))
+                 and (data_root / name).is_dir()]
+        if not there:
             absent.setdefault(ledger.family(row), set()).add(row['config'])
             continue
+        original = there[0] == 'original'
         for turn, seed in enumerate(seeds):
-            target = Target(row['config'], seed, folder, row['stand_in'])
-            if (row['config'], row['stand_in'], seed) not in done:
+            target = Target(row['config'], seed, data[ledger.family(row)][there[0]],
+                            row['stand_in'] or original)
+            answered = (row['config'], row['stand_in'], seed) in done
+            if not answered or original and row['data']:       # by copies of the images alone
                 ranked.setdefault(target, (turn, *_value(row), place))
     left_out = [f'{len(names)} configs of {name} are left out: no data in {_shown(data_root)}'
                 for name, names in absent.items()]
@@ -281,7 +288,7 @@ class Queue:
 
     @staticmethod
     def _name(stage: Stage) -> str:
-        where = f' on {stage.target.data}' if stage.target.stand_in else ''
+        where = f' on {stage.target.data}' if stage.target.apart else ''
         return f'{stage.target.config} seed {stage.target.seed}{where}'
 
 
@@ -361,7 +368,7 @@ def reproduce(options: argparse.Namespace) -> int:
         for target in targets:
             steps = ' -> '.join(stage.target.config + (' (done)' if stage.finished else '')
                                 for stage in chain(target))
-            print(f"seed {target.seed}{f' on {target.data}' if target.stand_in else ''}: {steps}")
+            print(f"seed {target.seed}{f' on {target.data}' if target.apart else ''}: {steps}")
         print(f'{len(targets)} to run')
         return 0
     precision = options.precision or default_precision()
