@@ -14,7 +14,7 @@ from ltcls.engine.configs import find_config
 from ltcls.engine.distributed import check_shared
 from ltcls.engine.interruption import says_how_to_go_on, stops_on_request
 from ltcls.engine.prepare import Options, first_difference, load_config, plain_config
-from ltcls.engine.same_data import begin_anew
+from ltcls.engine.same_data import begin_anew, fingerprint_of
 from ltcls.engine.stage import announce, read_stored_config, run_stage, validates_on_test
 from ltcls.evaluation.record import read_record
 from ltcls.registry import MODELS
@@ -181,7 +181,7 @@ def _run_alone(path: Path, cfg: Config, options: Options, resume: bool | str) ->
         announce(line)
     if finished is not None and recorded:
         found = read_record(record)
-        data = ((found.get('fingerprints') or {}).get('train') or 'unknown')[:12]
+        data = (fingerprint_of(found, 'train') or 'unknown')[:12]
         announce(f'{path.stem}: finished before in {work_dir}, on data {data}, used as it is')
         return found
     init, selected = None, False

@@ -31,7 +31,7 @@ def check_images(source: str | Path, meta: dict, dataset, folder: str | Path) ->
     Raises:
         ValueError: the fingerprints differ.
     """
-    before, now = _fingerprint(meta, 'train'), dataset.fingerprint
+    before, now = fingerprint_of(meta, 'train'), dataset.fingerprint
     if before not in (None, now):
         raise ValueError(f'{source} was trained on other images (data {before[:12]}) than '
                          f'train_dataloader.dataset holds now (data {now[:12]}): restore them, or '
@@ -46,7 +46,7 @@ def begin_anew(folder: str | Path) -> str:
 
 def other_test_images(source: str | Path, meta: dict, dataset) -> list[str]:
     """A line where the images for testing are not those of the run that wrote the checkpoint."""
-    before, now = _fingerprint(meta, 'test'), dataset.fingerprint
+    before, now = fingerprint_of(meta, 'test'), dataset.fingerprint
     if before in (None, now):
         return []
     return [f'warning: {source} was trained beside other test images (data {before[:12]}) than '
@@ -54,5 +54,6 @@ def other_test_images(source: str | Path, meta: dict, dataset) -> list[str]:
             'were trained on']
 
 
-def _fingerprint(meta: dict, part: str) -> str | None:
+def fingerprint_of(meta: dict, part: str) -> str | None:
+    """Of the 'train' or 'test' images of a checkpoint or a record; None where it holds none."""
     return (meta.get('fingerprints') or {}).get(part)

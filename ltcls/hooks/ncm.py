@@ -1,6 +1,5 @@
 """The hook that fits a nearest-class-mean head."""
 
-
 import torch
 from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmengine.hooks import Hook

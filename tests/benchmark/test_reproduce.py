@@ -27,7 +27,8 @@ def tool(name):
 
 reproduce, pack = tool('reproduce'), tool('pack')
 Stage, Target = reproduce.Stage, reproduce.Target
-DATA = {'CIFAR-10-LT': dict(folder='cifar10', original='cifar10-original'), 'CIFAR-100-LT': dict(folder='cifar100'),
+DATA = {'CIFAR-10-LT': dict(folder='cifar10', original='cifar10-original'),
+        'CIFAR-100-LT': dict(folder='cifar100'),
         'Tiny-100-LT': dict(folder='tiny100')}
 
 

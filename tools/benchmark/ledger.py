@@ -95,7 +95,8 @@ def read_runs(folder: Path = RECORDS) -> list[Run]:
 
 
 def read_data(path: Path = DATA) -> dict:
-    """Per data set: its folder, its class names and, by test fingerprint, copies of it."""
+    """Per data set: its folders, its class names and, by test fingerprint, which copy of it images
+    are; None for the original ones."""
     return json.loads(path.read_text(encoding='utf-8'))
 
 

@@ -1,7 +1,7 @@
 """A copy of a tree of JPEG images, encoded once more at a lower quality.
 
-How much of a result the encoding of the images takes is seen by training on a coarser copy, or on the
-pixels from before the encoding where they are at hand (`cifar10_png.py`).
+How much of a result the encoding of the images takes is seen by training on a coarser copy, or on
+the pixels from before the encoding where they are at hand (`cifar10_png.py`).
 
     python tools/benchmark/reencode.py data/cifar10 data/cifar10-q50 --quality 50
     python tools/benchmark/reencode.py data/cifar10 --against data/cifar10-original
@@ -36,11 +36,10 @@ def reencode(source: Path, target: Path, quality: int) -> tuple[int, float]:
     for path in paths:
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
+        before = _pixels(path)
         with Image.open(path) as image:
-            before = np.asarray(image.convert('RGB'), dtype=np.float64)
             image.save(copy, 'JPEG', quality=quality, subsampling='4:2:0')
-        with Image.open(copy) as image:
-            squares += ((np.asarray(image.convert('RGB')) - before) ** 2).mean()
+        squares += ((_pixels(copy) - before) ** 2).mean()
     return len(paths), (squares / len(paths)) ** 0.5
 
 
@@ -60,10 +59,13 @@ def distance(source: Path, other: Path) -> tuple[int, float]:
         name = path.relative_to(source).with_suffix('')
         if name not in others:
             raise FileNotFoundError(f'{other} holds no image {name}.')
-        with Image.open(path) as one, Image.open(others[name]) as two:
-            pixels = [np.asarray(image.convert('RGB'), dtype=np.float64) for image in (one, two)]
-        squares += ((pixels[0] - pixels[1]) ** 2).mean()
+        squares += ((_pixels(path) - _pixels(others[name])) ** 2).mean()
     return len(paths), (squares / len(paths)) ** 0.5
+
+
+def _pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert('RGB'), dtype=np.float64)
 
 
 def main(arguments: list[str] | None = None) -> int:

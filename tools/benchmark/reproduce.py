@@ -98,16 +98,15 @@ def open_targets(rows: list[dict], data: dict, seeds: list[int], data_root: Path
         text = f"{row['config']} {row['method']} {row['dataset']}"
         if not row['config'] or not re.search(only, text, re.IGNORECASE):
             continue
-        there = [key for key in ('original', 'folder')
-                 if (name := data.get(ledger.family(row), {}).get(key))
-                 and (data_root / name).is_dir()]
-        if not there:
+        known = data.get(ledger.family(row), {})
+        folders = [known[key] for key in ('original', 'folder') if key in known]
+        folder = next((name for name in folders if (data_root / name).is_dir()), None)
+        if folder is None:
             absent.setdefault(ledger.family(row), set()).add(row['config'])
             continue
-        original = there[0] == 'original'
+        original = folder == known.get('original')
         for turn, seed in enumerate(seeds):
-            target = Target(row['config'], seed, data[ledger.family(row)][there[0]],
-                            row['stand_in'] or original)
+            target = Target(row['config'], seed, folder, row['stand_in'] or original)
             answered = (row['config'], row['stand_in'], seed) in done
             if not answered or original and row['data']:       # by copies of the images alone
                 ranked.setdefault(target, (turn, *_value(row), place))

@@ -59,8 +59,8 @@ STUDIES = {
               f'Run in bfloat16 with channels-last memory (`--amp`). {IMAGES} The result is that '
               'of the last epoch. The 200-epoch stages ran beside each other and beside other '
               'work, were resumed once and halted at times: their minutes say little about cost.',
-        shows='Both fall short of the published numbers. The encoding of the images is a part of it: in '
-              '30 epochs the pixels of the release give about three points more, see [what the short '
+        shows='Both fall short of the published numbers. The encoding of the images is likely a part of '
+              'it: in 30 epochs the pixels of the release give about three points more, see [what the short '
               'runs depend on](cifar10-sensitivity.md).',
         beside='published (Li et al., CVPR 2022, Table 1)',
         rows=[
@@ -132,13 +132,12 @@ STUDIES = {
               'other images in the tail (the next seed of the same rule), all images encoded once '
               'more at quality 50 (`tools/benchmark/reencode.py`), the pixels of the release '
               '(`tools/benchmark/cifar10_png.py`; the same images in the tail), or float32. '
-              f'{IMAGES.replace("release.", "release, but in the rows that say so.")} The result is '
-              'that of the last epoch. The rows with other images in the tail and with the pixels of '
-              'the release were run in float32, on a processor that has no bfloat16.',
+              f'{IMAGES} Two rows have those. The result is that of the last epoch. The rows with '
+              'other images in the tail and with the pixels of the release were run in float32, on a processor that has no bfloat16.',
         shows='The encoding of the copy takes about three points: with the pixels of the release CE ends '
               'at 63.41 (on the copy 60.78 in float32, 60.28 the mean in bfloat16) and stage 1 of GCL at '
-              '71.28 (on the copy 68.04, the mean in bfloat16). A channel of the copy is off by 8.0 of 255, root mean square; one more '
-              'encoding moves it by 9.4 and takes another 2.8 points from CE and 2.3 from GCL. So most '
+              '71.28 (on the copy 68.04, the mean in bfloat16). A channel of the copy is off by 8.0 of '
+              '255, root mean square (`reencode.py --against`); one more encoding moves it by 9.4 and takes another 2.8 points from CE and 2.3 from GCL. So most '
               'of the 3.4 points that CE lacks to the published number after 200 epochs on the copy, '
               'and about half of the 6.8 of stage 1 of GCL, would be the copy, if 200 epochs lose to it '
               'what 30 do: one seed of each. Precision is no visible part: CE in float32 is half a point '
