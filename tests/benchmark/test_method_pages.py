@@ -15,8 +15,9 @@ CONFIGS = ('ce_resnet32_cifar10', 'ce_resnet32_cifar10-short', 'ce_resnet20_digi
            'ce_resnet50_inat', 'ce-swa-crt_resnet32_cifar10', 'gnm_vit_cifar100', 'gnm_vit_inat')
 
 
-def run(config, accuracy, study='one', seed=0, date='2024-01-01', **groups):
+def run(config, accuracy, study='one', seed=0, date='2024-01-01', test='release', **groups):
     record = dict(name=config, seed=seed, date=date, overall=dict(accuracy=accuracy),
+                  fingerprints=dict(test=test),
                   groups={name: dict(accuracy=value) for name, value in groups.items()})
     return SimpleNamespace(path=f'docs/results/records/{study}/{config}_seed{seed}.json',
                            record=record)
@@ -72,3 +73,13 @@ def test_measured_cells_are_filled_and_nothing_else(case):
 def test_a_number_without_a_record_is_taken_out():
     page = '| | cifar10 |\n|---|---|\n| `ce`, ours | 67.31 |\n'
     assert filled(page, [], CONFIGS, 'docs') == '| | cifar10 |\n|---|---|\n| `ce`, ours |  |\n'
+
+
+def test_a_copy_of_the_images_is_named_and_gives_way_to_the_original_ones():
+    page = '| | cifar10 |\n|---|---|\n| `ce`, ours |  |\n'
+    copied = [run('ce_resnet32_cifar10', 67, seed=seed, test='copy') for seed in (0, 1)]
+    assert '| [67.00 ± 0.00](docs/results/one.md) ([JPEG](docs/results/cifar10-sensitivity.md)) |' in (
+        filled(page, copied, CONFIGS, 'docs', ['copy']))
+    original = run('ce_resnet32_cifar10', 70, study='reproduce/cifar10-original')
+    assert '| [70.00](docs/results.md) |' in filled(page, [*copied, original], CONFIGS, 'docs',
+                                                   ['copy'])

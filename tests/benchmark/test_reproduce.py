@@ -155,7 +155,7 @@ def test_rows_that_share_a_config_are_one_run_and_seeds_with_a_record_are_done(t
 def test_only_is_a_pattern_on_config_method_and_data(tmp_path):
     rows = [row('ce'), row('gcl-crt', system='gcl'), row('ce-if50', 'CIFAR-10-LT IF50')]
     assert [t.config for t in queue_of(rows, tmp_path, only='GCL')[0]] == ['gcl-crt']
-    assert [t.config for t in queue_of(rows, tmp_path, only='^ce ')[0]] == ['ce']
+    assert [t.config for t in queue_of(rows, tmp_path, only='^ce$')[0]] == ['ce']
     assert [t.config for t in queue_of(rows, tmp_path, only='IF50')[0]] == ['ce-if50']
 
 

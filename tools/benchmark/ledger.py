@@ -320,11 +320,12 @@ def refresh() -> list[str]:
 def filled_pages(runs: list[Run]) -> dict[Path, str]:
     """The method pages with their measured numbers, from runs of unchanged configs."""
     configs = config_names()
-    alone = [run for run in runs if Path(run.path).parent.parent == Path('docs/results/records')]
-    used = [run for run in alone if run.record['name'] in configs
+    used = [run for run in runs if run.record['name'] in configs
             and departure(run.record, configs) is None]
+    copies = [fingerprint for known in read_data().values() if 'original' in known
+              for fingerprint, note in known['known'].items() if note]
     return {path: method_pages.filled(path.read_text(encoding='utf-8'), used, configs,
-                                      '../../docs')
+                                      '../../docs', copies)
             for path in sorted((ROOT / 'configs').glob('*/README.md'))}
 
 

@@ -6,29 +6,34 @@ Three kinds of cells hold what was measured; everything else on a page is writte
   `resnet50_imagenet`), or a group of classes (many, medium, few, all);
 - the row "ours" under a row that names a method in each column, on CIFAR-10;
 - the column "ours" in a row that names its config.
+
+A number of images that are a JPEG copy says so, and gives way to one of the original images.
 """
 
 import re
 import statistics
 from pathlib import Path
-from typing import Iterable
+from typing import Iterable, NamedTuple
 
 NO_CONFIG = '–'      # there is none for this cell; an empty cell has not been run
 GROUPS = ('many', 'medium', 'few', 'all')
+COPIES = 'JPEG', 'results/cifar10-sensitivity.md'     # what they are called, and what they cost
 OURS = re.compile(r'`([^`]+)`, ours(?: \(.*\))?')
 NAMED = re.compile(r'`([^`]+)`')
 
 
-def filled(text: str, runs: Iterable, configs: Iterable[str], links: str) -> str:
+def filled(text: str, runs: Iterable, configs: Iterable[str], links: str,
+           copies: Iterable[str] = ()) -> str:
     """A page with the measured cells of its tables written anew.
 
     Args:
-        runs: each with its `path` below the repository and its `record`; those in a folder of
-            their own below docs/results/records are looked up by the names in the records.
+        runs: each with its `path` below the repository, whose fourth folder is the study, and its
+            `record`.
         configs: all names.
         links: where docs lies, seen from the page.
+        copies: test fingerprints of copies of a data set.
     """
-    studies = _by_config(runs)
+    studies = _by_config(runs, set(copies))
     lines = text.split('\n')
     header, above = None, None
     for number, line in enumerate(lines):
@@ -74,27 +79,37 @@ def _config(method: str, ending: str, configs: set[str]) -> str | None:
     return next((name for name in names if name in configs), None)
 
 
-def _by_config(runs: Iterable) -> dict[str, tuple[str, list[dict]]]:
-    """Of each config the study with the most seeds, of several the latest; and its records."""
+class _Found(NamedTuple):
+    study: str
+    records: list[dict]
+    copied: bool
+
+
+def _by_config(runs: Iterable, copies: set[str]) -> dict[str, _Found]:
+    """Of each config the study with the most seeds, or the latest; original images first."""
     found = {}
     for run in runs:
-        study = Path(run.path).parent.name
-        found.setdefault(run.record['name'], {}).setdefault(study, []).append(run.record)
+        study, copied = Path(run.path).parts[3], run.record['fingerprints'].get('test') in copies
+        found.setdefault(run.record['name'], {}).setdefault((study, copied), []).append(run.record)
 
     def weight(item):
-        return len(item[1]), max(record['date'] for record in item[1])
+        (_, copied), records = item
+        return not copied, len(records), max(record['date'] for record in records)
 
-    return {config: max(studies.items(), key=weight) for config, studies in found.items()}
+    best = {config: max(studies.items(), key=weight) for config, studies in found.items()}
+    return {config: _Found(study, records, copied)
+            for config, ((study, copied), records) in best.items()}
 
 
-def _value(found: tuple[str, list[dict]] | None, parts: list[str], links: str) -> str:
+def _value(found: _Found | None, parts: list[str], links: str) -> str:
     if found is None:
         return ''
-    study, records = found
-    numbers = [[_accuracy(record, part) for record in records] for part in parts]
+    numbers = [[_accuracy(record, part) for record in found.records] for part in parts]
     text = ', '.join('-' if None in values else _mean(values) for values in numbers)
-    page = 'results.md' if study == 'reproduce' else f'results/{study}.md'
-    return f'[{text}]({links}/{page})'
+    page = 'results.md' if found.study == 'reproduce' else f'results/{found.study}.md'
+    name, reason = COPIES
+    note = f' ([{name}]({links}/{reason}))' if found.copied else ''
+    return f'[{text}]({links}/{page}){note}'
 
 
 def _accuracy(record: dict, part: str) -> float | None:

@@ -89,14 +89,14 @@ def open_targets(rows: list[dict], data: dict, seeds: list[int], data_root: Path
         data_root: holds one folder a data set, as named in docs/results/data.json; the one of the
             original images, if it is there, goes before the other and opens again the rows that
             copies of the images have answered.
-        only: a regular expression that a row's config, method or data set must contain.
+        only: a regular expression to be found in a row's config, method or data set.
     """
     done = {(row['config'], row['stand_in'], seed)
             for row in rows if row['ours'] for seed in row['ours']['seeds']}
     ranked, absent = {}, {}
     for place, row in enumerate(rows):
-        text = f"{row['config']} {row['method']} {row['dataset']}"
-        if not row['config'] or not re.search(only, text, re.IGNORECASE):
+        names = row['config'], row['method'], row['dataset']
+        if not row['config'] or not any(re.search(only, name, re.IGNORECASE) for name in names):
             continue
         known = data.get(ledger.family(row), {})
         folders = [known[key] for key in ('original', 'folder') if key in known]
