@@ -64,8 +64,10 @@ class MetaReweightHook(SampleWeightHook):
                     "'plain' or 'optimizer'")
         self._check('learned', learned, learned in ('part', 'whole'), "'part' or 'whole'")
         if isinstance(virtual_lr, (list, tuple)):
-            self._check('virtual_lr', virtual_lr, min(first for first, _ in virtual_lr) <= begin,
-                        f'pairs (first epoch, rate) of which one begins at {begin} or before')
+            epochs = [first for first, _ in virtual_lr]
+            fits = bool(epochs) and epochs[0] <= begin and epochs == sorted(set(epochs))
+            self._check('virtual_lr', virtual_lr, fits,
+                        f'pairs (first epoch, rate) in order, the first at {begin} or before')
         self.tau, self.beta, self.learned = tau, beta, learned
         self.class_weights, self.scale_class_weights = class_weights, scale_class_weights
         self.virtual_reduction, self.rule = virtual_reduction, virtual_step

@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.optim import AmpOptimWrapper
 from torch import Tensor, nn
 
+from .deferred_reweight import DeferredReweightHook
 from .dev_batches import DevBatches
 from .meta_gradient import MetaGradient, VirtualStep, load_forward_rules
 from .plain_images import without_augmentation
@@ -54,7 +55,7 @@ class SampleWeightHook(Hook):
 
     Raises:
         ValueError: a value outside these; before training, a model or an optimizer that cannot be
-            differentiated this way.
+            differentiated this way, or another hook that sets weights.
     """
 
     priority = 'BELOW_NORMAL'       # after NaNGuardHook has noted the buffers, which its pass moves
@@ -116,6 +117,11 @@ class SampleWeightHook(Hook):
                                   f'{runner.max_epochs}: no sample weights will be used.')
         if self.begin >= runner.max_epochs:
             return
+        for hook in runner.hooks:
+            weighs = isinstance(hook, (SampleWeightHook, DeferredReweightHook))
+            if weighs and hook is not self and hook.begin < runner.max_epochs:
+                raise ValueError(f'{name} sets all weights, and {type(hook).__name__} would set '
+                                 'them as well: remove one of them from custom_hooks.')
         if not bool(model.class_counts.sum() > 0):
             raise RuntimeError(f'{name} found no class counts in the model: keep LongTailHook in '
                                'default_hooks.')
@@ -158,6 +164,7 @@ class SampleWeightHook(Hook):
             shared=self._can_share(model, runner.optim_wrapper), recompute=self.recompute,
             per_rank=self.per_rank, reverse=self._reverse, dev_draws=self._draws)
         weights, found = self.sample_weights(problem)
+        weights = weights.detach()
         self._reverse = problem.reverse
         if problem.dev_value is not None:
             found = dict(found, dev_loss=problem.dev_value)

@@ -2,7 +2,7 @@
 
 from typing import Sequence
 
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
@@ -29,7 +29,7 @@ class SpectralNormHook(Hook):
         iterations: power iterations a training pass.
 
     Raises:
-        ValueError: parts without a weight that trains.
+        ValueError: parts without a weight that trains; or mmengine's `EMAHook` beside it.
     """
 
     priority = 'VERY_HIGH'
@@ -39,6 +39,9 @@ class SpectralNormHook(Hook):
         self.iterations = iterations
 
     def before_run(self, runner) -> None:
+        if any(isinstance(hook, EMAHook) for hook in runner.hooks):
+            raise ValueError('SpectralNormHook changes the names that EMAHook averages by: use '
+                             'SWAHook instead of EMAHook.')
         # Parameters stay the objects that the optimizer knows. A test after training comes by
         # here once more.
         model = bare(runner.model)

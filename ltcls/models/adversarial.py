@@ -51,12 +51,13 @@ class AdversarialFeatureClassifier(Classifier):
                              'max_share in [0, 1].')
         self.step, self.max_share, self.divisor, self.norm = step, max_share, divisor, norm
         self.shift_weight, self.loss_weight = shift_weight, loss_weight
+        weights = torch.zeros(len(self.class_counts))
+        self.register_buffer('tail_weights', weights, persistent=False)
 
     def bind(self, class_counts: Sequence[int] | Tensor) -> None:
         super().bind(class_counts)
         counts = self.class_counts.clamp(min=1)
-        weights = (counts.max() / counts + 0.01).log() / self.divisor
-        self.register_buffer('tail_weights', weights.float(), persistent=False)
+        self.tail_weights.copy_((counts.max() / counts + 0.01).log() / self.divisor)
 
     @property
     def share(self) -> float:

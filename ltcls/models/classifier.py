@@ -43,8 +43,8 @@ class Classifier(BaseModel):
         cuda_graphs: replay the backbone's kernels as CUDA graphs, with or without `compile`.
 
     Raises:
-        ValueError: an unknown part in `frozen`, precision or `frozen_bn`, or CUDA graphs without a
-            GPU.
+        ValueError: an unknown part in `frozen`, precision or `frozen_bn`; `frozen_bn='shift'` with
+            nothing frozen, or with `norm_eval`, which stops it; or CUDA graphs without a GPU.
         TypeError: a module without the attributes that its part has.
     """
 
@@ -67,12 +67,19 @@ class Classifier(BaseModel):
                 f"model.precision='{precision}' must be None, 'bfloat16' or 'float16'.")
         if frozen_bn not in ('eval', 'shift'):
             raise ValueError(f"model.frozen_bn='{frozen_bn}' must be 'eval' or 'shift'.")
+        if frozen_bn == 'shift' and (norm_eval or not frozen):
+            raise ValueError("model.frozen_bn='shift' lets batch norm of frozen parts follow the "
+                             'data: it needs model.frozen, and model.norm_eval=False.')
         num_classes = self.data_preprocessor.num_classes
         self.backbone = MODELS.build(backbone)
         _require(self.backbone, 'backbone', 'num_features', 'set it to the length of its features')
         self.head = MODELS.build(
             dict(head, num_features=self.backbone.num_features, num_classes=num_classes))
         _require(self.head, 'head', 'scale', 'set it to 1.0, or to what it multiplies cosines by')
+        if not isinstance(self.head.scale, (int, float)):
+            raise TypeError(f'model.head: {type(self.head).__name__} has a '
+                            f'{type(self.head.scale).__name__} as scale, which losses need as a number: apply a learned factor in '
+                            'forward, and set scale to the number beside it, e.g. 1.0.')
         self.loss = LOSSES.build(loss)
         _require(self.loss, 'loss', 'uses_features', 'derive it from ltcls.losses.LongTailLoss')
         self.loss.logit_scale = self.head.scale
@@ -88,7 +95,8 @@ class Classifier(BaseModel):
         if cuda_graphs:
             own_gradients(self.backbone)
         self.register_buffer('class_counts', torch.zeros(num_classes, dtype=torch.float64))
-        self.register_buffer('class_weights', None, persistent=False)
+        # No buffer: averages of the model pair its buffers with those of an earlier copy.
+        self.class_weights = None
         self.class_weight_mean = 'weighted'
 
     def _part(self, path: str) -> nn.Module:
@@ -132,10 +140,12 @@ class Classifier(BaseModel):
         self.to(self.class_counts.device)
 
     def set_clock(self, clock: Clock) -> None:
-        """Tell the head and the loss the time."""
+        """Tell the head and the loss, and what they are made of, the time."""
         self.clock = clock
-        for module in (self.head, self.loss):
-            module.clock = clock
+        for part in (self.head, self.loss):
+            for module in part.modules():
+                if module is part or isinstance(module, LongTailModule):
+                    module.clock = clock
 
     def set_class_weights(self, weights: Tensor | None, mean: str = 'weighted') -> None:
         """Weights [C] that multiply the losses from now on; None for none.

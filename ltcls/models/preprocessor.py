@@ -24,6 +24,8 @@ class PadCropFlip(nn.Module):
         mode: 'zeros' or 'reflect'.
     """
 
+    batched = True      # draws for each image of a batch, as `data_preprocessor.augment` needs it
+
     def __init__(self, padding: int = 4, flip: float = 0.5, mode: str = 'zeros'):
         super().__init__()
         if mode not in ('zeros', 'reflect'):
@@ -62,9 +64,14 @@ class BatchPreprocessor(BaseDataPreprocessor):
         num_classes: number of classes; stated here once, the classifier reads it from here.
         mean, std: per channel, for pixels scaled to [0, 1].
         augment: transforms of uint8 batches [B, C, H, W] by name, e.g. dict(type='PadCropFlip').
+            A class with the attribute `batched = True` draws for each image; others, such as
+            torchvision's, would draw once for all, and belong into a data set's pipeline.
         mixing: Mixup or CutMix by name, or None.
         channels_last: hand the images over in channels-last memory, which is faster on most
             hardware; set by the classifier's switch of the same name.
+
+    Raises:
+        ValueError: not one positive std a channel, or a transform that is not of batches.
     """
 
     def __init__(self, num_classes: int, mean: Sequence[float], std: Sequence[float],
@@ -74,7 +81,14 @@ class BatchPreprocessor(BaseDataPreprocessor):
         if len(mean) != len(std) or min(std) <= 0:
             raise ValueError(f'mean={mean} and std={std} need one positive std a channel.')
         self.num_classes = num_classes
-        self.augment = nn.Sequential(*(TRANSFORMS.build(cfg) for cfg in augment))
+        steps = [TRANSFORMS.build(cfg) for cfg in augment]
+        for cfg, step in zip(augment, steps):
+            if not getattr(step, 'batched', False):
+                raise ValueError(
+                    f"data_preprocessor.augment holds {cfg['type']}, which draws once for a whole "
+                    'batch: move it to train_dataloader.dataset.pipeline, or set batched=True in '
+                    'its class if it draws for each image.')
+        self.augment = nn.Sequential(*steps)
         self.mixing = None if mixing is None else MODELS.build(mixing)
         self.channels_last = channels_last
         shape = (1, len(mean), 1, 1)

@@ -38,18 +38,31 @@ class PerturbedOptimWrapper(OptimWrapper):
 
     Raises:
         ValueError: patterns that leave nothing to perturb.
-        TypeError: weights below float32, which small offsets would vanish in.
+        TypeError: one pattern instead of a list; weights below float32, which small offsets would
+            vanish in.
         RuntimeError: at the first step, a method that uses class counts and a model without them.
     """
 
     capturable = True       # works on a compiled backbone: `model.compile`, `model.cuda_graphs`
     uses_counts = False     # means nothing without the class counts
+    # Whether the first evaluation is `objective()` at the weights as they are, so that a pass made
+    # before the step can take its place. A method that writes `accumulate_grad` says so itself.
+    starts_at_weights = True
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if 'accumulate_grad' in vars(cls) and 'starts_at_weights' not in vars(cls):
+            cls.starts_at_weights = False
 
     def __init__(self, optimizer: torch.optim.Optimizer, accumulative_counts: int = 1,
                  clip_grad: dict | None = None, loss_scale: str | float | dict | None = None,
                  include: Sequence[str] | None = None, exclude: Sequence[str] = (),
                  exclude_norm_bias: bool = False):
         super().__init__(optimizer, accumulative_counts=accumulative_counts, clip_grad=clip_grad)
+        for key, patterns in dict(include=include, exclude=exclude).items():
+            if isinstance(patterns, str):
+                raise TypeError(f'{type(self).__name__} got {key}={patterns!r}; it must be a list '
+                                f'of patterns: [{patterns!r}].')
         self.include, self.exclude = include, exclude
         self.exclude_norm_bias = exclude_norm_bias
         self.loss_scaler = self._scaler(loss_scale)
@@ -64,15 +77,6 @@ class PerturbedOptimWrapper(OptimWrapper):
     def accumulate_grad(self, objective: Objective) -> None:
         """Add this mini-batch's gradient to `.grad`, by way of `backward`."""
         self.backward(objective().mean())
-
-    @property
-    def starts_at_weights(self) -> bool:
-        """Whether the first evaluation is `objective()` at the weights as they are.
-
-        A pass that was made before the step can then take its place. A method that moves the
-        weights first, or evaluates in parts, leaves this False.
-        """
-        return type(self).accumulate_grad is PerturbedOptimWrapper.accumulate_grad
 
     # -- the step -------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import re
 from typing import Sequence
 
 import torch
+from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
 from ltcls.longtail import class_prior
@@ -118,8 +119,11 @@ class RwSAM(SAM):
 
     def ascent_loss(self, objective: Objective) -> Tensor:
         prior = class_prior(objective.class_counts)
-        ranks = prior.argsort(descending=True, stable=True).argsort()
+        ranks = prior.argsort(descending=True, stable=True).argsort()[objective.labels]
+        rarest = ranks.max()
+        if self.sync_ascent:
+            all_reduce(rarest, op='max')
         losses = objective()
-        # Only the direction counts; with the rarest class at 1, many classes do not overflow.
-        steps = (ranks - ranks.max())[objective.labels].to(losses.dtype)
-        return (losses * self.growth ** steps).mean()
+        # Only the direction counts: with the rarest class of the batch at 1, many classes neither
+        # overflow nor vanish.
+        return (losses * self.growth ** (ranks - rarest).to(losses.dtype)).mean()

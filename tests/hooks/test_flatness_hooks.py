@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.hooks import EMAHook
 from torch import nn
 from torch.testing import assert_close
 
@@ -36,7 +37,7 @@ def batches(count=3):
 
 def runner_of(model, epoch=0, max_epochs=3, loader=()):
     return SimpleNamespace(model=model, epoch=epoch, max_epochs=max_epochs,
-                           train_dataloader=loader)
+                           train_dataloader=loader, hooks=[])
 
 
 # -- SWA ------------------------------------------------------------------------------------------
@@ -177,6 +178,10 @@ def test_parts_without_anything_that_trains_are_refused():
     model.backbone.requires_grad_(False)
     with pytest.raises(ValueError, match=r"parts=\['backbone'\].*no weight that trains"):
         SpectralNormHook(parts=['backbone']).before_run(runner_of(model))
+    runner = runner_of(classifier())
+    runner.hooks = [EMAHook()]
+    with pytest.raises(ValueError, match="use SWAHook instead of EMAHook"):
+        SpectralNormHook().before_run(runner)
     with pytest.raises(ValueError, match='begin=-1'):
         SWAHook(begin=-1)
 

@@ -73,7 +73,7 @@ def test_development_batches_follow_the_options_and_the_seed(monkeypatch, tmp_pa
     monkeypatch.setattr(sample_weights, 'DevBatches', lambda *a, **k: seen.append((a, k)))
     loader, dataset = SimpleNamespace(sampler=SimpleNamespace(seed=7)), dict(type='x')
     L2RWHook(dev_batch_size=9, dev_from_train=3).before_train(SimpleNamespace(
-        model=classifier(), max_epochs=2, work_dir=tmp_path, iter=0,
+        model=classifier(), max_epochs=2, hooks=[], work_dir=tmp_path, iter=0,
         train_loop=SimpleNamespace(dataloader=loader),
         optim_wrapper=SimpleNamespace(optimizer=None),
         cfg=SimpleNamespace(train_dataloader=SimpleNamespace(dataset=dataset))))

@@ -17,7 +17,8 @@ from ltcls.datasets import DigitsLT
 from ltcls.datasets.loading import collate_batch
 from ltcls.engine.prepare import Options, load_config
 from ltcls.engine.stage import build_runner
-from ltcls.hooks import L2RWHook, MetaReweightHook, MetaWeightNetHook, dev_batches
+from ltcls.hooks import (DeferredReweightHook, L2RWHook, MetaReweightHook, MetaWeightNetHook,
+                         dev_batches)
 from ltcls.hooks.dev_batches import DevBatches, balanced_indices
 
 CONFIG = '''
@@ -282,11 +283,11 @@ def test_without_augmentation_images_are_read_as_in_validation(augment, from_tra
 
 # -- what is refused before training --------------------------------------------------------
 
-def runner_of(tmp_path, model, max_epochs=30):
+def runner_of(tmp_path, model, max_epochs=30, hooks=()):
     model.register_buffer('class_counts', torch.ones(3))
     messages = []
     return SimpleNamespace(
-        model=model, max_epochs=max_epochs, work_dir=tmp_path, iter=0, messages=messages,
+        model=model, max_epochs=max_epochs, hooks=hooks, work_dir=tmp_path, iter=0, messages=messages,
         logger=SimpleNamespace(warning=messages.append))
 
 
@@ -309,6 +310,13 @@ def test_a_part_to_recompute_that_the_model_lacks_is_refused(tmp_path):
     message = "recompute='layer1', a part that the model does not have; it has backbone, backbone.l"
     with pytest.raises(ValueError, match=message):
         L2RWHook(recompute=['layer1']).before_train(runner_of(tmp_path, model))
+
+
+@pytest.mark.parametrize('other', [DeferredReweightHook(begin=20), MetaReweightHook(begin=0)])
+def test_a_second_hook_that_sets_weights_is_refused_before_it_begins(other, tmp_path):
+    hook = L2RWHook(begin=10)
+    with pytest.raises(ValueError, match=f'L2RWHook sets all weights, and {type(other).__name__} '):
+        hook.before_train(runner_of(tmp_path, nn.Module(), hooks=[hook, other]))
 
 
 @pytest.mark.parametrize('hook', [MetaReweightHook(begin=30), MetaWeightNetHook(begin=30)])

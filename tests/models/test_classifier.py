@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper
 from torch import nn
 from torch.testing import assert_close
@@ -82,11 +83,11 @@ class ToyNoisyLoss(LongTailModule):
 
 
 def build(loss='CrossEntropyLoss', head='LinearHead', counts=COUNTS,
-          backbone=dict(type=ToyBackbone), **options):
+          backbone=dict(type=ToyBackbone), type='Classifier', **options):
     """A bound classifier of four classes with random weights, the same for every call."""
     torch.manual_seed(0)
     model = MODELS.build(dict(
-        type='Classifier', backbone=backbone, head=as_config(head),
+        type=type, backbone=backbone, head=as_config(head),
         loss=as_config(loss), data_preprocessor=dict(
             type='BatchPreprocessor', num_classes=4, mean=[0.5] * 3, std=[0.25] * 3), **options))
     if counts is not None:
@@ -280,6 +281,26 @@ def test_counts_and_the_clock_reach_head_and_loss():
     assert model.head.clock == model.loss.clock == Clock(3, 10, 0.35)
 
 
+def test_the_clock_reaches_a_loss_inside_the_loss():
+    model = build(loss=dict(type=Sum))
+    model.set_clock(Clock(3, 10, 0.35))
+    assert model.loss.part.clock == Clock(3, 10, 0.35)
+    assert 'clock' not in vars(model.loss.other)
+
+
+@pytest.mark.parametrize('kind', ['Classifier', 'AdversarialFeatureClassifier'])
+def test_an_average_made_before_the_counts_are_known_follows_the_buffers(kind, batch):
+    # As EMAHook makes it; class weights come epochs later.
+    model = build(counts=None, type=kind)
+    average = ExponentialMovingAverage(model)
+    model.bind(COUNTS)
+    model.set_class_weights(WEIGHTS)
+    model.train_step(batch, OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1)))
+    for _ in range(2):
+        average.update_parameters(model)
+    assert_close(dict(average.module.named_buffers()), dict(model.named_buffers()))
+
+
 def test_counts_travel_in_the_checkpoint():
     other = build(counts=None)
     assert other.class_counts.sum() == 0
@@ -366,6 +387,25 @@ def test_settings_that_cannot_be_are_refused():
         build(precision='float8')
 
 
+    for options in (dict(norm_eval=True, frozen=['backbone']), {}):
+        with pytest.raises(ValueError, match="'shift' .* needs model.frozen, and model.norm_eval="):
+            build(frozen_bn='shift', **options)
+
+
+class Sum(ToyNoisyLoss):
+    """A loss with a loss inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.part, self.other = ToyNoisyLoss(), nn.Identity()
+
+
+class LearnedScale(nn.Linear):
+    def __init__(self, num_features, num_classes):
+        super().__init__(num_features, num_classes)
+        self.scale = nn.Parameter(torch.ones(()))
+
+
 class MeanLoss(LongTailModule):
     uses_features = False
 
@@ -411,6 +451,11 @@ def test_features_that_are_not_pooled_are_refused(batch):
 def test_a_part_that_lacks_what_the_classifier_asks_for_is_named(part, line):
     with pytest.raises(TypeError, match=line):
         build(**{part: dict(type=Unsaid)})
+
+
+def test_a_scale_that_losses_cannot_take_as_a_number_is_refused():
+    with pytest.raises(TypeError, match='LearnedScale has a Parameter as scale, which losses need'):
+        build(head=dict(type=LearnedScale))
 
 
 def test_a_loss_whose_bind_makes_a_persistent_buffer_is_refused():

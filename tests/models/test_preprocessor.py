@@ -110,6 +110,12 @@ def test_augmentation_is_of_training_and_takes_its_layout_with_it():
     assert augmented.is_contiguous()
 
 
+@pytest.mark.parametrize('name', ['RandomHorizontalFlip', 'Cutout'])
+def test_a_transform_that_draws_once_for_a_batch_is_refused(name):
+    with pytest.raises(ValueError, match=f'augment holds {name}, which draws once .*pipeline'):
+        preprocessor(augment=[dict(type='PadCropFlip'), dict(type=name)])
+
+
 def test_labels_and_weights_pass_through():
     batch = dict(inputs=images(), labels=torch.arange(6), weights=torch.rand(6))
     found = preprocessor()(batch, training=True)

@@ -246,6 +246,8 @@ def test_patterns_choose_what_is_perturbed():
 
 def test_settings_that_cannot_be_are_refused():
     model = classifier()
+    with pytest.raises(TypeError, match="SAM got include='fc'; it must be a list"):
+        SAM(sgd(model), include='fc')
     with pytest.raises(ValueError, match='include=.*leave no trainable parameter'):
         train(model, SAM(sgd(model), include=['fc']))
     with pytest.raises(TypeError, match='Tensor instead of an Objective.*Classifier'):

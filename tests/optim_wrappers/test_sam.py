@@ -158,6 +158,13 @@ def test_rwsam_stays_finite_with_a_thousand_classes():
     assert model.weight.isfinite().all()
 
 
+def test_rwsam_keeps_its_radius_in_a_batch_of_frequent_classes():
+    # Of a thousand classes: the weights of the two would be 1.6 ** -998 and 1.6 ** -999.
+    batch = dict(inputs=rows([1, 3], [4, 1]), labels=torch.tensor([0, 1]), rho=0.3, growth=1.6)
+    assert torch.equal(step(RwSAM, class_counts=range(2000, 1000, -1), **batch),
+                       step(RwSAM, class_counts=(2000, 1999), **batch))
+
+
 class FixedNoise(ModelPerturbation):
     """Two given offsets, in turn."""
 

@@ -123,4 +123,4 @@ class LoRAViT(AdaptedViT):
             if not isinstance(getattr(block.attn, 'qkv', None), nn.Linear):
                 raise ValueError(f"LoRAViT: the attention of '{name}' has no layer `qkv` to add "
                                  'to; use AdaptFormerViT.')
-            block.attn.qkv = LowRankQKV(block.attn.qkv, rank, alpha or rank, parts)
+            block.attn.qkv = LowRankQKV(block.attn.qkv, rank, rank if alpha is None else alpha, parts)
