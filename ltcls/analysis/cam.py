@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltcls.datasets.files import read_rgb
 from ltcls.datasets.open_set import UNKNOWN
 from ltcls.models.heads import CosineHead
 
 from .runs import Run, build_dataset, load_model
-from .style import INK, in_style, new_figure, save
+from .style import INK, in_style, literal, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,7 +115,7 @@ def plot_activation_maps(rows: Sequence[tuple], classes: Sequence[str], name: st
             axes.imshow(picture, interpolation='nearest', extent=(0, width, height, 0))
             axes.set(xticks=[], yticks=[])
             axes.grid(False)
-        line[0].set_title(f'image {title}')
+        line[0].set_title(f'image {literal(title)}')
         highest = float(found.maps.abs().max())
         for axes, c, what in ((line[1], label, 'true class'), (line[2], guess, 'answer')):
             if c is None:
@@ -124,8 +125,8 @@ def plot_activation_maps(rows: Sequence[tuple], classes: Sequence[str], name: st
                                   mode='bilinear', align_corners=False)[0, 0]
             axes.imshow(map_c.numpy(), cmap='RdBu_r', alpha=0.55, vmin=-highest, vmax=highest,
                         extent=(0, width, height, 0))
-            axes.set_title(f'{what}: {classes[c]}, {100 * float(shares[c]):.0f}%')
-    figure.suptitle(f'{name}: red speaks for the class, blue against it', x=0.01, ha='left',
+            axes.set_title(f'{what}: {literal(classes[c])}, {100 * float(shares[c]):.0f}%')
+    figure.suptitle(f'{literal(name)}: red speaks for the class, blue against it', x=0.01, ha='left',
                     fontsize=11, color=INK)
     return figure
 
@@ -141,11 +142,9 @@ def _image(dataset, text: str) -> tuple[Tensor, int | None]:
         return sample['inputs'].cpu(), None if label == UNKNOWN else label
     if not Path(text).is_file():
         raise FileNotFoundError(f'--cam {text}: neither a file nor the number of a test image.')
-    from PIL import Image
     from torchvision.transforms.v2 import functional as transforms
     like = dataset[0]['inputs']
-    with Image.open(text) as opened:
-        picture = opened.convert('RGB' if len(like) == 3 else 'L')
+    picture = read_rgb(text) if len(like) == 3 else read_rgb(text).convert('L')
     pipeline = getattr(dataset, 'known', dataset).pipeline
     if pipeline is not None:
         picture = pipeline(picture)

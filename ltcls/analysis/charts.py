@@ -25,8 +25,14 @@ class Scale(NamedTuple):
     def ticks(self, about: int = 5) -> list[float]:
         """Round values between the ends."""
         if self.log:
-            first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
-            return [10.0 ** k for k in range(first, last + 1)]
+            powers = [10.0 ** k for k in range(math.floor(math.log10(self.low)),
+                                               math.ceil(math.log10(self.high)) + 1)]
+            for steps in ((1,), (1, 2, 5), range(1, 10)):
+                found = [step * power for power in powers for step in steps
+                         if self.low <= step * power <= self.high]
+                if len(found) > 2:
+                    break
+            return found
         if not self.high > self.low:
             return [self.low]
         rough = (self.high - self.low) / about

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Sequence
 import numpy as np
 
 from ltcls.analysis.style import (INK, METHOD_COLOURS, NAMED_CLASSES, by_count, class_axis,
-                                  in_style, new_figure, save)
+                                  in_style, literal, new_figure, save)
 from ltcls.evaluation.scores import GROUPS
 from ltcls.evaluation.table import experiments
 
@@ -51,7 +51,7 @@ def plot_comparison(records: Sequence[dict]) -> 'Figure':
         places = np.arange(len(shown)) - 0.41 + (i + 0.5) * width
         means = [float(np.mean(v)) for v in values]
         left.bar(places, means, width=0.92 * width, color=colour, hatch=hatch, edgecolor='white',
-                 label=name if len(same) == 1 else f'{name} ({len(same)} seeds)')
+                 label=literal(name) if len(same) == 1 else f'{literal(name)} ({len(same)} seeds)')
         if len(same) > 1:
             reach = [[m - min(v) for m, v in zip(means, values)],
                      [max(v) - m for m, v in zip(means, values)]]

@@ -8,7 +8,7 @@ import numpy as np
 from ltcls.evaluation.scores import GROUPS
 
 from .style import (GROUP_COLOURS, GROUP_MARKERS, INK, QUIET, by_count, class_axis, in_style,
-                    new_figure, save)
+                    literal, new_figure, save)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,7 @@ def plot_maps(found: dict) -> 'Figure':
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside right center', markerscale=1.6,
                   title='most images first' if len(rows) <= NAMED else 'group')
-    figure.suptitle(f"{found['name']}, features of unit length", x=0.01, ha='left', fontsize=11,
+    figure.suptitle(f"{literal(found['name'])}, features of unit length", x=0.01, ha='left', fontsize=11,
                     fontweight='bold')
     return figure
 
@@ -62,7 +62,7 @@ def plot_distances(found: dict) -> 'Figure':
                        label=f'{split}, {label}')
     upper.set(ylabel='distance, unit length', ylim=(0, None), xlim=(-0.7, len(rows) - 0.3))
     upper.legend(loc='upper left', bbox_to_anchor=(1, 1))
-    upper.set_title(f"{found['name']}: distances of features")
+    upper.set_title(f"{literal(found['name'])}: distances of features")
     norms = [row['row_norm'] for row in rows]
     if None not in norms:
         lower.bar(range(len(rows)), norms, color=[GROUP_COLOURS[row['group']] for row in rows])
@@ -87,7 +87,7 @@ def _draw_map(axes: 'Axes', found: dict, rows: list[dict], tail: list[int], name
     colours = class_colours(rows)
     for row in (rows if named else []):
         _scatter(axes, places[labels == row['index']], colours[row['index']], row['group'],
-                 row['index'] in tail, f"{row['name']} ({row['train_count']:,})")
+                 row['index'] in tail, f"{literal(row['name'])} ({row['train_count']:,})")
     for group in ([] if named else GROUPS):
         members = [row['index'] for row in rows if row['group'] == group]
         if members:
@@ -97,7 +97,7 @@ def _draw_map(axes: 'Axes', found: dict, rows: list[dict], tail: list[int], name
         for row in rows:
             chosen = places[labels == row['index']]
             if row['index'] in tail and len(chosen):
-                axes.annotate(row['name'], np.median(chosen, axis=0), fontsize=9, ha='center',
+                axes.annotate(literal(row['name']), np.median(chosen, axis=0), fontsize=9, ha='center',
                               fontweight='bold', color=INK,
                               bbox=dict(boxstyle='round,pad=0.15', fc='white', ec='none', alpha=.7))
     axes.set(xticks=[], yticks=[])

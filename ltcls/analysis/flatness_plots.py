@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
-from .style import GROUP_COLOURS, GROUP_TEXT, INK, METHOD_COLOURS, QUIET, in_style, new_figure, save
+from .style import (GROUP_COLOURS, GROUP_TEXT, INK, METHOD_COLOURS, QUIET, in_style, literal,
+                    new_figure, save)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +64,7 @@ def plot_flatness(found: Sequence[dict], names: Sequence[str]) -> 'Figure | None
     for place in axes[len(panels):]:
         place.set_visible(False)
     if len(found) == 1:
-        figure.suptitle(names[0], x=0.01, ha='left', fontsize=11, fontweight='bold')
+        figure.suptitle(literal(names[0]), x=0.01, ha='left', fontsize=11, fontweight='bold')
     else:
         from matplotlib.patches import Patch
         figure.legend([Patch(color=_colour(i)) for i in range(len(names))], list(names),
@@ -94,7 +95,7 @@ def plot_landscape(found: dict, part: str = 'overall') -> 'Figure':
                        edgecolor=INK, linewidth=0.2, antialiased=True)
     solid.set(xlabel='first', ylabel='second', zlabel='loss')
     solid.view_init(28, -55)
-    figure.suptitle(f"{found['name']}, {part}, {found['plane']['split']} images", x=0.01, ha='left',
+    figure.suptitle(f"{literal(found['name'])}, {part}, {found['plane']['split']} images", x=0.01, ha='left',
                     fontsize=11, fontweight='bold')
     return figure
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Sequence
 import numpy as np
 
 from ltcls.analysis.style import (GROUP_COLOURS, GROUP_MARKERS, GROUP_TEXT, INK, NAMED_CLASSES,
-                                  QUIET, by_count, class_axis, in_style, new_figure, save)
+                                  QUIET, by_count, class_axis, in_style, literal, new_figure,
+                                  save)
 from ltcls.evaluation.scores import GROUPS
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def plot_learning_curves(log: Sequence[dict], name: str = '') -> 'Figure':
         axes.set_xlim(log[0]['epoch'] - 0.5, log[-1]['epoch'] + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True)
     if name:
-        figure.suptitle(name, x=0.01, ha='left', fontsize=11, fontweight='bold')
+        figure.suptitle(literal(name), x=0.01, ha='left', fontsize=11, fontweight='bold')
     return figure
 
 
@@ -237,5 +238,5 @@ def _bin_bars(panel: dict, heights: list[float]) -> tuple[list, list, list]:
 
 
 def _title(record: dict, what: str) -> str:
-    named = f"{record['name']}, " if record.get('name') else ''
+    named = f"{literal(record['name'])}, " if record.get('name') else ''
     return f"{named}{what} (overall {record['overall']['accuracy']:.1f}%)"

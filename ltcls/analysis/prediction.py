@@ -129,7 +129,7 @@ def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:
         number = '' if place == 1 else str(place)
         columns += [f'class{number}', f'probability{number}']
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open('w', newline='', encoding='utf-8') as file:
+    with path.open('w', newline='', encoding='utf-8', errors='surrogateescape') as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         for one in predictions:

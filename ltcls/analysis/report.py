@@ -73,7 +73,7 @@ def write_report(runs: Sequence[Run], path: str | Path, title: str | None = None
     """Write the page to a file."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(build_report(runs, title), encoding='utf-8')
+    path.write_text(build_report(runs, title), encoding='utf-8', errors='replace')
     return path
 
 

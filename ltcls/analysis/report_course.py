@@ -1,6 +1,7 @@
 """The sections of a report about how runs were made: learning curves, configs, cost, commands."""
 
 import json
+import math
 from html import escape
 from typing import Any, Sequence
 
@@ -45,7 +46,8 @@ def _series(run: Run, key: str, validated: bool = False) -> list[tuple[float, fl
     if validated:
         key = 'accuracy' if key == 'overall' else key
         return [(e['epoch'], e['val'][key]) for e in run.log if key in (e.get('val') or {})]
-    return [(e['epoch'], e[key]) for e in run.log if e.get(key) is not None]
+    return [(e['epoch'], e[key]) for e in run.log if e.get(key) is not None
+            and math.isfinite(e[key])]
 
 
 def _curves(lines: Sequence[tuple[str, str, list]], label: str) -> str:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ltcls.analysis.style import METHOD_COLOURS, in_style, new_figure
+from ltcls.analysis.style import METHOD_COLOURS, in_style, literal, new_figure
 from ltcls.hooks.sample_weights import WEIGHTS_LOG
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def plot_sample_weights(logs: dict[str, list[dict]]) -> 'Figure':
         colour = METHOD_COLOURS[number % len(METHOD_COLOURS)]
         marker = 'o' if len(lines) < 4 else None
         sizes.plot(epochs, [relative_size(line) for line in lines], color=colour, marker=marker,
-                   label=name)
+                   label=literal(name))
         negative.plot(epochs, [100 * line['negative'] for line in lines], color=colour,
                       marker=marker)
     sizes.set(yscale='log', xlabel='epoch', ylabel='mean |eps| / mean class weight',

@@ -86,6 +86,16 @@ def by_count(record: dict) -> list[dict]:
         GROUPS.index(row['group']), -row['train_count'], row['index']))
 
 
+def literal(name: str) -> str:
+    """A class's or run's name as matplotlib has to be given it, to draw it letter by letter.
+
+    Dollar signs would begin a formula, an underscore at the start keeps a name out of legends, and
+    bytes of a folder's name that are no UTF-8 cannot be drawn.
+    """
+    name = name.encode('utf-8', 'replace').decode().replace('$', r'\$')
+    return f' {name}' if name.startswith('_') else name
+
+
 def class_axis(axes: 'Axes', rows: list[dict], label: str = 'class', axis: str = 'x') -> None:
     """Class names up to 30 classes, else the rank by training images."""
     ticks = axes.set_xticks if axis == 'x' else axes.set_yticks
@@ -93,7 +103,7 @@ def class_axis(axes: 'Axes', rows: list[dict], label: str = 'class', axis: str =
     if named:
         names = [row['name'] if len(row['name']) <= 16 else row['name'][:15] + '…' for row in rows]
         tilted = axis == 'x' and max(map(len, names)) > 3
-        ticks(range(len(rows)), names, **(dict(rotation=40, ha='right', rotation_mode='anchor')
+        ticks(range(len(rows)), list(map(literal, names)), **(dict(rotation=40, ha='right', rotation_mode='anchor')
                                           if tilted else {}))
     else:
         label += ' (0 has the most training images)'

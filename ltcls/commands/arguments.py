@@ -12,7 +12,8 @@ def config_arguments(command: argparse.ArgumentParser, work_dir: str) -> None:
     command.add_argument('--data-root', help='folder of the data, instead of the one in the config')
     command.add_argument('--skip-bad-images', action='store_true',
                          help='leave out images that cannot be read, and count them')
-    command.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
+    command.add_argument('--cfg-options', nargs='+', action='extend', default=[],
+                         metavar='KEY=VALUE',
                          help='config keys to override in every stage, e.g. train_cfg.max_epochs=5')
     command.add_argument('--amp', action='store_true',
                          help='bfloat16 with channels-last memory, on GPU and CPU')
@@ -63,6 +64,11 @@ def report(record: dict, work_dir: Path, log: list[dict]) -> None:
     from ltcls.analysis.plots import write_plots
     from ltcls.evaluation.table import run_table
     print(run_table(record), flush=True)
-    pictures = write_plots(record, work_dir, log)
+    try:
+        pictures = write_plots(record, work_dir, log)
+    except Exception as error:     # the record is there, and a second stage may wait for this one
+        print(f"record {work_dir / 'evaluation.json'}; warning: its pictures could not be drawn: "
+              f'{type(error).__name__}: {error}', flush=True)
+        return
     print(f"record {work_dir / 'evaluation.json'}, pictures "
           f"{', '.join(sorted(path.name for path in pictures))} beside it", flush=True)

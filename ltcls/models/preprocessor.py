@@ -105,6 +105,7 @@ class BatchPreprocessor(BaseDataPreprocessor):
 
         Raises:
             TypeError: images that are not uint8.
+            ValueError: images of another number of channels than `mean`.
         """
         if 'prepared' in data:
             return data['prepared']
@@ -115,6 +116,9 @@ class BatchPreprocessor(BaseDataPreprocessor):
                             f'{images.dtype}: it normalises by data_preprocessor.mean and std '
                             'itself. Drop Normalize and ToDtype from the dataset pipeline, or end '
                             "it with dict(type='ToDtype', dtype='uint8', scale=True).")
+        if images.size(1) != self.scale.size(1):
+            raise ValueError(f'data_preprocessor.mean and std are of {self.scale.size(1)} channels, '
+                             f'and the images have {images.size(1)}: give one number a channel.')
         if training:
             images = self.augment(images)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format

@@ -1,8 +1,10 @@
+import os
 import sys
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.cbook import is_math_text
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
 from pytest import approx
@@ -10,7 +12,7 @@ from pytest import approx
 from ltcls.analysis.comparison import plot_comparison, write_comparison
 from ltcls.analysis.plots import (plot_class_profile, plot_confusion, plot_learning_curves,
                                   plot_reliability, write_plots)
-from ltcls.analysis.style import GROUP_COLOURS
+from ltcls.analysis.style import GROUP_COLOURS, literal
 from ltcls.evaluation.record import build_record
 from ltcls.evaluation.scores import measure
 from ltcls.longtail import exponential_counts
@@ -68,6 +70,17 @@ def test_the_profile_shows_each_class_where_its_count_puts_it():
         row = run['per_class'][c]
         assert points[x] == approx(row['accuracy'])
         assert ends[x] == approx((row['low'], row['high']))
+
+
+def test_names_are_drawn_letter_by_letter(tmp_path):
+    # Formulas, bytes that are no UTF-8 (as `os.fsdecode` has them), and what legends leave out.
+    assert literal(os.fsdecode(b'caf\xe9')) == 'caf?' and literal('_other') == ' _other'
+    run = record(name='a$b$c')
+    for row, name in zip(run['per_class'], ('US$5_$x', os.fsdecode(b'caf\xe9'), '$_{$', '_other')):
+        row['name'] = name
+    write_plots(run, tmp_path, LOG)
+    _, lower = plot_class_profile(run).axes
+    assert not any(is_math_text(tick.get_text()) for tick in lower.get_xticklabels())
 
 
 def test_groups_have_one_colour_in_every_picture():

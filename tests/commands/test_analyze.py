@@ -237,6 +237,8 @@ def test_an_open_set_too_is_drawn_without_random_transforms(run, tmp_path):
     assert _image(test, '0')[1] == 0 and _image(test, str(stranger))[1] is None
     pixels, label = _image(test, str(tmp_path / 'test' / 'a' / '0.png'))
     assert pixels.shape == (3, 8, 8) and label is None
+    Image.fromarray(np.full((8, 8), 20000, np.uint16)).save(tmp_path / 'deep.png')
+    assert _image(test, str(tmp_path / 'deep.png'))[0].unique().tolist() == [78]    # as in training
 
 
 def test_runs_without_a_group_or_with_other_noises_stand_beside_each_other(flatness):

@@ -1,6 +1,7 @@
 """`ltcls predict`: the classes of files, as the run's own test finds them."""
 
 import csv
+import os
 import shutil
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ltcls.analysis.prediction import NewImages
+from ltcls.analysis.prediction import NewImages, Prediction, write_predictions
 from ltcls.cli import main
 from ltcls.datasets.decoding import fast_reader
 from ltcls.evaluation.record import read_record
@@ -100,6 +101,12 @@ def test_grey_images_are_made_grey_and_of_the_right_size(tmp_path, capsys):
     capsys.readouterr()
     assert main(['predict', str(tmp_path / 'run'), str(tmp_path / 'wide.png'), '-o', out]) == 2
     assert 'wide.png is 9x8, and the run takes images of 8x8 as they are' in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_utf8_is_written_as_it_is(tmp_path):
+    path = os.fsdecode(b'caf\xe9.png')
+    write_predictions([Prediction(path, ['a'], [0.5])], tmp_path / 'found.csv')
+    assert b'\ncaf\xe9.png,a,0.500000' in (tmp_path / 'found.csv').read_bytes()
 
 
 def test_what_cannot_be_predicted_is_one_line(images, run, tmp_path, capsys):

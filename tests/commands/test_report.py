@@ -13,13 +13,15 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'analysis'))
 from finished_run import make_run  # noqa: E402
 
+from ltcls.analysis import plots  # noqa: E402
 from ltcls.analysis.charts import Chart, Scale, ends  # noqa: E402
-from ltcls.analysis.report import build_report  # noqa: E402
+from ltcls.analysis.report import build_report, write_report  # noqa: E402
 from ltcls.analysis.report_course import _duration, _machine, flat_config  # noqa: E402
 from ltcls.analysis.report_measured import _fluctuation, _plane  # noqa: E402
 from ltcls.analysis.report_results import _exchange  # noqa: E402
 from ltcls.analysis.runs import open_runs  # noqa: E402
 from ltcls.cli import main  # noqa: E402
+from ltcls.commands.arguments import report  # noqa: E402
 
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome')
 
@@ -155,6 +157,20 @@ def test_names_in_the_data_cannot_break_the_page(folders):
     assert text.count('<script>') == 1
 
 
+def test_a_name_that_is_no_utf8_has_a_page(folders, tmp_path):
+    run, = open_runs(folders[:1])
+    rows = [dict(row, name=os.fsdecode(b'caf\xe9')) for row in run.record['per_class']]
+    path = write_report([run._replace(record=dict(run.record, per_class=rows))],
+                        tmp_path / 'page.html')
+    assert 'caf?' in path.read_text(encoding='utf-8')
+
+
+def test_pictures_that_cannot_be_drawn_do_not_end_a_recipe(folders, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(plots, 'plot_reliability', lambda record: 1 / 0)
+    report(open_runs(folders[:1])[0].record, tmp_path, [])
+    assert 'warning: its pictures could not be drawn: ZeroDivisionError' in capsys.readouterr().out
+
+
 def test_the_best_of_every_column_is_bold_and_of_errors_it_is_the_least(folders, comparison):
     records = [run.record for run in open_runs(folders)]
     accuracies = sorted(record['overall']['accuracy'] for record in records)
@@ -199,6 +215,8 @@ def test_a_scale_puts_values_where_they_belong():
     assert logs.at(10) == 100
     assert logs.ticks() == [1, 10, 100, 1000]
     assert Scale(2, 2, 0, 10).ticks() == [2]
+    assert Scale(3, 12, 0, 10, log=True).ticks() == [3, 4, 5, 6, 7, 8, 9, 10]
+    assert Scale(3, 60, 0, 10, log=True).ticks() == [5, 10, 20, 50]
     assert ends([None, 1.0, 3.0], margin=0.5) == (0, 4)
     assert ends([2.0, 4.0], zero=True)[0] == 0
     assert ends([]) == (0, 1)

@@ -129,6 +129,12 @@ def test_images_that_are_floats_already_are_refused():
         preprocessor()(dict(inputs=images().float(), labels=torch.arange(6)))
 
 
+def test_one_number_a_channel_is_needed():
+    grey = preprocessor(mean=[0.5], std=[0.25])
+    with pytest.raises(ValueError, match='std are of 1 channels, and the images have 3'):
+        grey(dict(inputs=images(), labels=torch.arange(6)))
+
+
 @pytest.mark.parametrize('std', [[0.2, 0.2], [0.2, 0.0, 0.2]])
 def test_a_standard_deviation_a_channel_is_needed(std):
     with pytest.raises(ValueError, match='positive std a channel'):
