@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import select
 import shlex
 import sys
 import traceback
@@ -11,28 +12,43 @@ from contextlib import contextmanager
 from pathlib import Path
 
 COMMANDS = ('train', 'test', 'predict', 'list', 'data', 'analyze', 'report')
+STDOUT = 1      # its file descriptor
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
-    0; 2 after an error, which is one line; 143 after SIGTERM and 130 after Ctrl-C.
+    0; 2 after an error, which is one line; 143 after SIGTERM and 130 after Ctrl-C; 141 when nobody
+    reads the output any more.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments)
     options.command_line = 'ltcls ' + shlex.join(arguments)
     try:
         with _short_warnings():
-            return options.run(options) or 0
+            status = options.run(options) or 0
+            sys.stdout.flush()
+            return status
     except KeyboardInterrupt as stop:
         print(f"stopped: {'; '.join(['Ctrl-C', *map(str, stop.args)])}.", file=sys.stderr)
         return 130
     except Exception as error:
         if os.environ.get('LTCLS_DEBUG') == '1':
             raise
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            # Python would write what is left when it exits, and fail once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+            return 141
         status = getattr(error, 'exit_status', 2)
         print(f"{'error' if status == 2 else 'stopped'}: {_one_line(error)}", file=sys.stderr)
         return status
+
+
+def _nobody_reads() -> bool:
+    """Whether it is stdout that is broken, and not the pipe of a worker."""
+    look = select.poll()
+    look.register(STDOUT, select.POLLOUT)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in look.poll(0))
 
 
 @contextmanager

@@ -22,7 +22,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
                        help='what is looked at of every file; as in the config otherwise')
     check.add_argument('--skip-bad-images', action='store_true',
                        help='leave out images that cannot be read, and count them')
-    check.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    check.add_argument('--cfg-options', nargs='+', action='extend', default=[],
+                       metavar='KEY=VALUE')
     link = actions.add_parser(
         'link', help='unpack published archives, link lists and folders, where configs look')
     link.add_argument('archives', nargs='+', type=Path,

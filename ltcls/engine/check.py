@@ -47,6 +47,8 @@ PARTS = {
 }
 DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint',
                  'visualization', 'long_tail', 'epoch_seed', 'plain_checkpoint')
+# Those that mmengine leaves out where they are None.
+LEFT_OUT = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler')
 # Arguments that the engine gives.
 SUPPLIED = ('params', 'optimizer', 'param_name', 'dataset', 'num_features', 'num_classes',
             'data_preprocessor', 'module', 'runner')
@@ -97,9 +99,6 @@ def check_shapes(cfg: Config) -> None:
         raise ValueError(f"Config key env_cfg.dist_cfg.backend={dist_cfg.backend!r}: processes meet "
                          "over 'nccl' on GPUs and over gloo without them; remove it.")
     _check_least('env_cfg.dist_cfg', dist_cfg, timeout=1)
-    seed = (cfg.get('randomness') or {}).get('seed')
-    if seed is not None and not 0 <= seed < 2 ** 32:
-        raise ValueError(f'Config key randomness.seed={seed} must lie between 0 and 2 ** 32 - 1.')
 
 
 def check_config(cfg: Config) -> None:
@@ -127,6 +126,9 @@ def check_config(cfg: Config) -> None:
         raise ValueError(f'Config key train_cfg.by_epoch={cfg.train_cfg.by_epoch!r} must be True: '
                          'schedules, samplers and hooks here count epochs.')
     _check_least('train_cfg', cfg.train_cfg, val_interval=1, val_begin=0)
+    seed = (cfg.get('randomness') or {}).get('seed')
+    if seed is not None and not 0 <= seed < 2 ** 32:
+        raise ValueError(f'Config key randomness.seed={seed} must lie between 0 and 2 ** 32 - 1.')
     if cfg.get('load_from'):
         raise ValueError(f"Config key load_from='{cfg.load_from}' does not say what is taken over: "
                          "use init_from=dict(checkpoint=<file>, parts=['backbone', 'head']).")
@@ -134,6 +136,10 @@ def check_config(cfg: Config) -> None:
     _check_scaling(cfg.get('auto_scale_lr'))
     _check_schedules(cfg.get('param_scheduler'))
     _check_end(cfg)
+    for name, node in (cfg.get('default_hooks') or {}).items():
+        if node is None and name not in LEFT_OUT:
+            raise ValueError(f'Config key default_hooks.{name}=None: only '
+                             f"{', '.join(LEFT_OUT)} can be left out; remove '{name}'.")
     for key in LOADERS:
         for name, value in (cfg.get(key) or {}).items():
             _check_argument(key, 'a data loader', name, LOADER_ARGUMENTS)

@@ -45,8 +45,7 @@ def load_config(config: str | Path, options: Options) -> Config:
     except FileNotFoundError:
         raise
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f'{path} is not a readable config: {reason}') from error
+        raise ValueError(f'{path} is not a readable config: {_reason(error)}') from error
     if options.cfg_options:
         check_option_names(options.cfg_options, cfg)
         merged = dict(options.cfg_options)
@@ -68,6 +67,8 @@ def load_config(config: str | Path, options: Options) -> Config:
     for name in LOADERS:
         if cfg.get(name) is not None:
             _complete_loader(cfg[name], options)
+    if cfg.get('val_dataloader') is None:
+        cfg.val_cfg = None                # mmengine wants all of a validation or nothing
     cfg.setdefault('val_cfg', dict())
     cfg.setdefault('test_cfg', dict())
     # The log is ours (TrainingLogHook); mmengine's own narration stays in the log file's warnings.
@@ -85,6 +86,20 @@ def patience(config: str | Path, options: Options) -> int | None:
         return None
     env_cfg = load_config(config, options).get('env_cfg') or {}
     return (env_cfg.get('dist_cfg') or {}).get('timeout')
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error; of custom_imports that fail, that of the import itself."""
+    if isinstance(error, ImportError) and error.__cause__ is not None:     # wrapped by mmengine
+        cause = error.__cause__.__context__ or error.__cause__
+        remedy = '; put the folder that it lies in on PYTHONPATH, or install its package.'
+        return ('custom_imports cannot be imported: ' + _first_line(cause)
+                + (remedy if isinstance(cause, ModuleNotFoundError) else ''))
+    return _first_line(error)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _complete_loader(loader: Config, options: Options) -> None:

@@ -15,15 +15,23 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     mmengine removes the oldest checkpoint, and the best one so far, before it writes their
     successors; on a full disk both would be gone. For a moment there is one file more than
-    `max_keep_ckpts`. A resumed run also knows its last checkpoint at once.
+    `max_keep_ckpts`. A resumed run also knows its last checkpoint at once, and looks for its best
+    one in its own folder: where a copy or another folder goes on, the first folder stays as it is.
 
     Args:
         arguments: of mmengine's `CheckpointHook`.
     """
 
     def before_train(self, runner) -> None:
-        super().before_train(runner)
         info = runner.message_hub.runtime_info
+        for name in [name for name in info if name.startswith('best_ckpt')]:
+            path = Path(runner.work_dir) / Path(info[name]).name
+            if path.is_file():
+                info[name] = str(path)
+            else:      # its score would keep this folder from having a best checkpoint
+                del info[name]
+                info.pop(name.replace('best_ckpt', 'best_score', 1), None)
+        super().before_train(runner)
         if self.last_ckpt is None and runner.epoch and 'last_ckpt' in info:
             self.last_ckpt = info['last_ckpt']
 

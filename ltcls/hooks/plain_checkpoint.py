@@ -1,10 +1,13 @@
 """Checkpoints of tensors, numbers and strings only."""
 
+import io
 from collections import Counter, OrderedDict
 from copy import copy
+from typing import Any, Iterator
 
+import torch
 from mmengine.hooks import Hook
-from torch import Tensor
+from torch import Tensor, nn
 
 from ltcls.registry import HOOKS
 
@@ -17,20 +20,27 @@ class PlainCheckpointHook(Hook):
 
     Of the message hub only plain values travel (the kept checkpoint ids and the like). The history
     of losses stands in log.jsonl. Tensors that hooks added lie on the CPU, as all others do.
+
+    Raises:
+        ValueError: something that could not be read again, found when it is to be saved.
     """
 
-    priority = 'VERY_LOW'
+    priority = 'LOWEST'       # after the hooks that add something
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         info = checkpoint['message_hub']['runtime_info']
         checkpoint['message_hub'] = {name: _plain(value) for name, value in info.items()
                                      if name != 'cfg' and _is_plain(value)}
-        # MultiStepLR keeps its milestones in a Counter.
+        # MultiStepLR keeps its milestones in a Counter, OneCycleLR a function that it has anyway.
         for state in checkpoint.get('param_schedulers', []):
+            state.pop('anneal_func', None)
             state.update({name: dict(value) for name, value in state.items()
                           if isinstance(value, Counter)})
         for name, value in checkpoint.items():
             checkpoint[name] = _on_cpu(value)
+        odd = list(_odd(checkpoint, 'checkpoint'))
+        if not _is_readable([value for _, value in odd]):
+            _name_unreadable(odd)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         info = checkpoint.get('message_hub', {})
@@ -49,6 +59,42 @@ def _on_cpu(value):
         moved.update((key, _on_cpu(item)) for key, item in value.items())
         return moved
     return type(value)(map(_on_cpu, value)) if type(value) in (list, tuple) else value
+
+
+def _odd(value, place: str) -> Iterator[tuple[str, Any]]:
+    """Place and value of all that is not of the types which `torch.load` is known to read."""
+    if type(value) in (dict, OrderedDict):
+        for key, item in value.items():
+            yield from _odd(key, f'a key of {place}')
+            yield from _odd(item, f'{place}[{key!r}]')
+    elif type(value) in (list, tuple):
+        for index, item in enumerate(value):
+            yield from _odd(item, f'{place}[{index}]')
+    elif type(value) in (Tensor, nn.Parameter):
+        if vars(value):           # they are saved with it
+            yield place, value
+    elif type(value) not in _PLAIN:
+        yield place, value
+
+
+def _is_readable(value) -> bool:
+    file = io.BytesIO()
+    try:
+        torch.save(value, file)
+        file.seek(0)
+        torch.load(file, weights_only=True)
+    except Exception:             # torch and pickle raise many kinds
+        return False
+    return True
+
+
+def _name_unreadable(odd: list[tuple[str, Any]]) -> None:
+    for place, value in odd:
+        if not _is_readable(value):
+            kind = f'{type(value).__module__}.{type(value).__qualname__}'.removeprefix('builtins.')
+            raise ValueError(f'{place} is a {kind}, which `torch.load` would refuse: the hook that '
+                             'adds it must make it tensors, numbers, strings, lists, tuples, dicts '
+                             'or None in before_save_checkpoint.')
 
 
 def _is_plain(value) -> bool:

@@ -101,6 +101,14 @@ def test_options_reach_the_engine():
             'train_cfg.max_epochs': 5, 'model.channels_last': True, 'model.precision': 'bfloat16'})
 
 
+@pytest.mark.parametrize('command', [['train', 'a'], ['test', 'a', 'b'], ['data', 'check', 'a']])
+def test_config_options_given_twice_are_all_taken(command):
+    options = cli.parser().parse_args(
+        [*command, '--cfg-options', 'a=1', 'b=2', '--cfg-options', 'c=3'])
+    assert options.cfg_options == ['a=1', 'b=2', 'c=3']
+    assert cli.parser().parse_args(command).cfg_options == []
+
+
 def test_a_test_is_recorded_below_the_run_and_not_over_its_record(tmp_path, monkeypatch):
     tested = []
     monkeypatch.setattr('ltcls.engine.stage.test_checkpoint',
@@ -222,6 +230,12 @@ def test_a_rehearsal_finds_a_fault_of_the_data_set_it_replaces(capsys):
                     "Did you mean 'imbalance'?")
 
 
+def test_a_rehearsal_goes_on_from_no_checkpoint(capsys):
+    said = error_of(capsys, 'train', 'ce_resnet20_digits', '--dry-run', '--resume', 'epoch_4.pth')
+    assert said == ('--dry-run begins anew with random images, and --resume epoch_4.pth does not: '
+                    'leave out one of them.')
+
+
 # -- errors ---------------------------------------------------------------------------------
 
 
@@ -294,6 +308,23 @@ def test_the_script_ends_with_the_status_of_the_command():
     assert done.returncode == 2 and done.stdout == ''
     assert done.stderr.startswith("error: There is no config file or shipped config 'no_such_conf")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+def test_a_reader_that_has_seen_enough_ends_a_command_without_a_word(unbuffered):
+    done = subprocess.run(
+        f'{sys.executable} -m ltcls list configs | true; exit ${{PIPESTATUS[0]}}', shell=True,
+        executable='/bin/bash', text=True, capture_output=True, timeout=600,
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': unbuffered})
+    assert (done.returncode, done.stderr) == (141, '')
+
+
+def test_a_broken_pipe_other_than_the_terminals_is_an_error(monkeypatch, capsys):
+    def failed(options):
+        raise BrokenPipeError('of a worker')
+
+    monkeypatch.setattr('ltcls.commands.list.run', failed)
+    assert 'of a worker' in error_of(capsys, 'list')
 
 
 # -- listing --------------------------------------------------------------------------------

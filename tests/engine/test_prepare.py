@@ -67,6 +67,12 @@ def test_a_stage_that_trains_nothing_keeps_its_zero_epochs():
     assert load('ce_resnet20_digits', train_cfg__max_epochs=3).train_cfg.max_epochs == 3
 
 
+def test_a_run_without_validation_data_has_no_validation():
+    cfg = load('ce_resnet20_digits', val_dataloader=None, val_evaluator=None)
+    assert cfg.val_cfg is None and cfg.test_cfg == {}
+    assert load('ce_resnet20_digits').val_cfg == {}
+
+
 def test_settings_of_workers_go_where_there_are_none(tmp_path):
     text = 'train_dataloader = dict(num_workers={}, persistent_workers=True, prefetch_factor=2)'
     assert 'persistent_workers' not in load(write(tmp_path, text.format(0))).train_dataloader
@@ -214,6 +220,11 @@ WRONG = {
     'checkpoints elsewhere': (dict(default_hooks__checkpoint__out_dir='/x'),
                               r"^Config key default_hooks.checkpoint.out_dir='/x': a run ends"),
     'a seed below zero': (dict(randomness__seed=-1), r'^Config key randomness.seed=-1 must lie'),
+    'a hook of every run': (dict(default_hooks__long_tail=None),
+                            r"^Config key default_hooks.long_tail=None: .* remove 'long_tail'\.$"),
+    'a hook of every run that is also checkpoints': (
+        dict(default_hooks__plain_checkpoint=None),
+        r"^Config key default_hooks.plain_checkpoint=None: .* remove 'plain_checkpoint'\.$"),
     'a default hook': (dict(default_hooks__chekpoint=dict(type='CheckpointHook')),
                        r"^default_hooks has no key 'chekpoint'. Did you mean 'checkpoint'"),
     'another scope': (dict(default_scope='mmpretrain'), r"default_scope='mmpretrain' must be 'lt"),
@@ -234,6 +245,17 @@ def test_what_cannot_work_is_one_line_with_key_and_remedy(what):
     with pytest.raises(ValueError, match=message) as caught:
         load(**options)
     assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('seed', [-1, 2 ** 32])
+def test_a_seed_of_the_command_line_is_checked_as_the_configs_is(seed):
+    with pytest.raises(ValueError, match=f'^Config key randomness.seed={seed} must lie between 0'):
+        load_config('ce_resnet20_digits', Options(seed=seed))
+    assert load_config('ce_resnet20_digits', Options(seed=2 ** 32 - 1)).randomness.seed
+
+
+def test_a_hook_of_mmengine_may_be_left_out():
+    assert load('ce_resnet20_digits', default_hooks__timer=None).default_hooks.timer is None
 
 
 def test_a_misspelt_key_of_the_file_is_found_and_a_variable_of_the_user_is_not(tmp_path):
@@ -260,6 +282,18 @@ def test_a_file_that_is_no_config_is_named_with_the_reason(tmp_path):
     assert '\n' not in str(e.value)
     with pytest.raises(FileNotFoundError, match='Did you mean gcl-crt_resnet20_digits'):
         load('gcl-cr_resnet20_digits')
+
+
+def test_an_import_that_fails_is_named_with_its_cause(tmp_path, monkeypatch):
+    path = write(tmp_path, "custom_imports = dict(imports=['lt_missing_loss'])")
+    with pytest.raises(ValueError, match="custom_imports .*No module named 'lt_missing_loss'.*"
+                                         'PYTHONPATH') as caught:
+        load(path)
+    assert '\n' not in str(caught.value)
+    (tmp_path / 'lt_missing_loss.py').write_text('from json import no_such_name\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="custom_imports .*cannot import name 'no_such_name'"):
+        load(path)
 
 
 def test_arguments_of_mmengines_own_components_are_known_too():

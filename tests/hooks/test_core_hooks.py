@@ -8,10 +8,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
+from mmengine.model import ExponentialMovingAverage
+from mmengine.optim import (CosineAnnealingLR, LinearLR, MultiStepLR, OneCycleLR, OptimWrapper,
+                            PolyLR)
+from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 from two_ranks import on_two_ranks
 
+from ltcls.compat import load_from_disk
 from ltcls.hooks import (EpochSeedHook, LongTailHook, PlainCheckpointHook, QuietRuntimeInfoHook,
                          SyncStatisticsHook, TrainingLogHook)
 from ltcls.hooks.epoch_seed import epoch_seed
@@ -170,6 +176,57 @@ def test_what_hooks_add_is_saved_from_the_cpu_and_not_taken_from_them():
     assert checkpoint['swa']['count'] == 2
     assert checkpoint['state_dict']._metadata == dict(version=1)
     assert live['state'][0]['exp_avg'] is far      # the optimizer's own
+
+
+@pytest.mark.parametrize(('entry', 'place'), [
+    (collections.deque([1]), "checkpoint['mine'] is a collections.deque"),
+    (dict(a=[np.int64(3), {1: collections.deque()}]),
+     "checkpoint['mine']['a'][1][1] is a collections.deque"),
+    ({SimpleNamespace: 1}, "a key of checkpoint['mine'] is a type"),
+    (collections.defaultdict(int), "checkpoint['mine'] is a collections.defaultdict"),
+    ((lambda: 0), "checkpoint['mine'] is a function")])
+def test_what_a_checkpoint_could_not_be_read_with_is_refused_when_it_is_saved(entry, place):
+    with pytest.raises(ValueError, match='must make it tensors, numbers, strings') as caught:
+        PlainCheckpointHook().before_save_checkpoint(None, dict(stock_state(), mine=entry))
+    assert str(caught.value).startswith(place + ', which `torch.load` would refuse')
+
+
+def test_what_runs_put_into_checkpoints_is_accepted(tmp_path):
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    states = []
+    for name in ('SGD', 'AdamW', 'RMSprop', 'Adagrad'):
+        optimizer = getattr(torch.optim, name)(model.parameters(), lr=0.1)
+        model(torch.rand(4, 2)).sum().backward()
+        optimizer.step()
+        states.append(optimizer.state_dict())
+    wrapper = OptimWrapper(optimizer)
+    schedulers = [LinearLR(wrapper, end=5), MultiStepLR(wrapper, [3]),
+                  CosineAnnealingLR(wrapper, T_max=5), PolyLR(wrapper, end=5),
+                  OneCycleLR(wrapper, eta_max=0.1, total_steps=5)]
+    average = ExponentialMovingAverage(model)
+    checkpoint = dict(
+        stock_state(), state_dict=model.state_dict(), optimizer=wrapper.state_dict(),
+        param_schedulers=[scheduler.state_dict() for scheduler in schedulers],
+        ema_state_dict=average.state_dict(), others=states,
+        swa=dict(count=1, average=list(model.parameters())),
+        meta=dict(epoch=3, dataset_meta=dict(classes=('a', 'b'), class_counts=np.array([3, 1])),
+                  score=np.float64(0.5), count=np.int64(3), flag=np.bool_(True)),
+        rest=dict(size=torch.Size([2]), dtype=torch.float16, device=torch.device('cpu'),
+                  names={'a', 'b'}, counter=collections.Counter('aab'), raw=b'x', z=1j,
+                  history=HistoryBuffer([1.0], [1]), keys={(1, 2): 3}, draws=torch.get_rng_state()))
+    PlainCheckpointHook().before_save_checkpoint(None, checkpoint)
+    torch.save(checkpoint, tmp_path / 'epoch_3.pth')
+    assert load_from_disk(str(tmp_path / 'epoch_3.pth')).keys() == checkpoint.keys()
+
+
+def test_a_checkpoint_is_made_plain_after_other_hooks_have_added_to_it():
+    class Late(Hook):
+        priority = 'VERY_LOW'
+
+    runner = SimpleNamespace(_hooks=[])
+    for hook in (PlainCheckpointHook(), Late()):
+        MMEngineRunner.register_hook(runner, hook)
+    assert isinstance(runner._hooks[-1], PlainCheckpointHook)
 
 
 def test_the_hub_comes_back_as_mmengine_wants_it():
