@@ -162,7 +162,8 @@ def shot_groups(class_counts: Sequence[int], rule: str | Sequence[int] = 'counts
             sorted by count, cut in three); or two numbers (a, b): many > a, few < b.
 
     Raises:
-        ValueError: an unknown rule, or an index rule for another number of classes.
+        ValueError: an unknown rule, two numbers that put a class in many and in few, or an index
+            rule for another number of classes.
     """
     counts = [int(n) for n in class_counts]
     classes = range(len(counts))
@@ -180,7 +181,7 @@ def shot_groups(class_counts: Sequence[int], rule: str | Sequence[int] = 'counts
         if isinstance(rule, str) and rule not in SHOT_RULES:
             known = ', '.join([*SHOT_RULES, *INDEX_RULES, 'thirds'])
             raise ValueError(f"Unknown group rule '{rule}'; known: {known}, or two numbers.")
-        above, below = SHOT_RULES[rule] if isinstance(rule, str) else rule
+        above, below = SHOT_RULES[rule] if isinstance(rule, str) else _borders(rule)
         many = {c for c in classes if counts[c] > above}
         few = {c for c in classes if counts[c] < below}
     return {
@@ -188,3 +189,15 @@ def shot_groups(class_counts: Sequence[int], rule: str | Sequence[int] = 'counts
         'medium': [c for c in classes if c not in many and c not in few],
         'few': [c for c in classes if c in few],
     }
+
+
+def _borders(rule: Sequence[int]) -> tuple[int, int]:
+    """The two numbers of a group rule, between which no class is in both many and few."""
+    hint = 'give two numbers (a, b), many > a and few < b, e.g. (100, 20).'
+    numbers = isinstance(rule, (list, tuple)) and all(isinstance(n, (int, float)) for n in rule)
+    if not numbers or len(rule) != 2:
+        raise ValueError(f'Group rule {rule} is no name and not two numbers: {hint}')
+    above, below = rule
+    if np.floor(above) + 1 < below:
+        raise ValueError(f'Group rule {rule} would put a class in many and in few: {hint}')
+    return above, below

@@ -229,3 +229,14 @@ def test_an_unknown_rule_is_named():
         shot_groups([3, 2, 1], 'quarters')
     with pytest.raises(ValueError, match='10, 100'):
         shot_groups([3, 2, 1], 'index-mislas')
+
+
+def test_two_numbers_leave_every_class_one_group():
+    # 100 and 101 are neighbours: without a medium group, but no class is in two.
+    assert shot_groups([101, 100], (100, 101)) == dict(many=[0], medium=[], few=[1])
+    for reversed_rule in ([100, 102], (5, 100), (5.5, 6.5)):
+        with pytest.raises(ValueError, match='would put a class in many and in few: give two'):
+            shot_groups([3, 2, 1], reversed_rule)
+    for wrong in ((1, 2, 3), [100], 7, None, [100, 'a']):
+        with pytest.raises(ValueError, match='is no name and not two numbers: give two numbers'):
+            shot_groups([3, 2, 1], wrong)

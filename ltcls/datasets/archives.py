@@ -139,12 +139,14 @@ def _link(path: Path, target: Path, say: Callable[[str], None]) -> None:
 
 
 def _wanted(home: str, folder: Path) -> set[str] | None:
-    """Paths below the folder, in every layout, that the lists in it name; None without lists."""
+    """Paths below the folder, in every layout, that the lists of it name; None without lists."""
     cls = LISTED.get(home)
     if cls is None:
         return None
-    lists = sorted(path for path in folder.glob(f'{cls.prefix}_*.txt*')
-                   if re.fullmatch(rf'{cls.prefix}_(train|val|test)\.txt(\.gz)?', path.name))
+    # In both folders, as the data sets look for them.
+    lists = [path for place in (folder, folder / 'lists')
+             for path in sorted(place.glob(f'{cls.prefix}_*.txt*'))
+             if re.fullmatch(rf'{cls.prefix}_(train|val|test)\.txt(\.gz)?', path.name)]
     if not lists:
         return None
     listed = [os.fsdecode(name) for path in lists

@@ -12,6 +12,8 @@ from .fingerprint import fingerprint
 from .selection import PROFILES, SELECTIONS, class_positions, hold_out, profile_counts
 from .transforms import build_pipeline, to_tensor
 
+NAMELESS = '#{}'     # with the label, for a class without a name: a bare number could be one
+
 
 class DataError(ValueError):
     """The data, or what a config says about it, cannot be used; the message is one line."""

@@ -97,13 +97,15 @@ def opencv():
 class OpenCVTransform:
     """What the transforms below share: a size, and resizing by OpenCV."""
 
-    def __init__(self, interpolation: str = 'bilinear'):
+    def __init__(self, size: int | Sequence[int], interpolation: str):
         flags = dict(nearest='INTER_NEAREST', bilinear='INTER_LINEAR', bicubic='INTER_CUBIC',
                      area='INTER_AREA')
         if interpolation not in flags:
             raise ValueError(f"{type(self).__name__} got interpolation='{interpolation}'; known: "
                              f"{', '.join(flags)}.")
         self.flag = flags[interpolation]
+        # As torchvision takes them, a list of one number is this number.
+        self.size = size if isinstance(size, int) or len(size) != 1 else size[0]
 
     def resize(self, image: Tensor, height: int, width: int) -> Tensor:
         """uint8 [3, H, W] -> uint8 [3, height, width]."""
@@ -125,8 +127,7 @@ class OpenCVResize(OpenCVTransform):
     """
 
     def __init__(self, size: int | Sequence[int], interpolation: str = 'bilinear'):
-        super().__init__(interpolation)
-        self.size = size
+        super().__init__(size, interpolation)
 
     def __call__(self, image) -> Tensor:
         """A tensor uint8 [3, H, W] or a PIL image -> uint8 [3, height, width]."""
@@ -151,8 +152,9 @@ class OpenCVRandomResizedCrop(OpenCVTransform):
 
     def __init__(self, size: int | Sequence[int], scale: Sequence[float] = (0.08, 1.0),
                  ratio: Sequence[float] = (3 / 4, 4 / 3), interpolation: str = 'bilinear'):
-        super().__init__(interpolation)
-        self.size = (size, size) if isinstance(size, int) else tuple(size)
+        super().__init__(size, interpolation)
+        if isinstance(self.size, int):
+            self.size = (self.size, self.size)
         self.scale, self.ratio = list(scale), list(ratio)
 
     def __call__(self, image) -> Tensor:

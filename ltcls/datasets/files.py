@@ -255,11 +255,13 @@ class ImageFileDataset(LongTailDataset):
 
     @property
     def pool(self) -> tuple | None:
-        return os.path.realpath(self.folder),
+        return 'files',
 
     @property
     def members(self) -> np.ndarray:
-        return self.paths
+        # Whole paths: a list may name files of the folder that another data set begins in.
+        folder = os.fsencode(os.path.realpath(self.folder))
+        return np.array([os.path.normpath(os.path.join(folder, path)) for path in self.paths])
 
     def keep(self, good: np.ndarray) -> None:
         super().keep(good)

@@ -63,7 +63,7 @@ class FolderLT(ImageFileDataset):
         self.test_share = test_share
         self.test_per_class = test_per_class
         self.split_seed = split_seed
-        super().__init__(root=root or os.path.dirname(csv), split=split, **arguments)
+        super().__init__(root=root or os.path.dirname(csv) or '.', split=split, **arguments)
         self._check_sizes()
 
     @property

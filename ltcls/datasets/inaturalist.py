@@ -29,17 +29,23 @@ def read_annotations(path: str, num_classes: int) -> tuple[PathTable, np.ndarray
     Annotations are joined to images by `image_id`; `category_id` is the label.
 
     Raises:
-        DataError: not such a file; an image without exactly one annotation; a label outside
-            0 .. C - 1.
+        DataError: not such a file; an image without exactly one annotation; a label that is no
+            integer of 0 .. C - 1.
     """
     try:
         content = json.loads(read_bytes(path), object_hook=_short)
         ids, names = zip(*content['images'])
-        images, categories = (np.asarray(column) for column in zip(*content['annotations']))
+        images, categories = zip(*content['annotations'])
+    except DataError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f'{path} is not an annotation file of iNaturalist ({error!r}): it lacks '
                         'images and annotations, or is cut off. Fetch it anew.') from None
-    ids = np.asarray(ids)
+    for key, column in (('id', ids), ('image_id', images), ('category_id', categories)):
+        wrong = [value for value in column if type(value) is not int]
+        if wrong:
+            raise DataError(f'{path} has {key} {wrong[0]!r}, which is no integer. Fetch it anew.')
+    ids, images, categories = np.asarray(ids), np.asarray(images), np.asarray(categories)
     order, by_image = np.argsort(ids, kind='stable'), np.argsort(images, kind='stable')
     if len(ids) != len(images) or not np.array_equal(ids[order], images[by_image]):
         raise DataError(f'{path} annotates {len(np.unique(images)):,} of its {len(ids):,} images '

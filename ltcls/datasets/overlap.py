@@ -4,14 +4,18 @@ from typing import Sequence
 
 import numpy as np
 
-from .base import DataError
+from .base import NAMELESS, DataError
 
 
 def renamed(names: Sequence[str], others: Sequence[str]) -> tuple[int, str, str] | None:
     """The first label whose class has another name, and both; None if all agree."""
+    shared = set(names) & set(others)
     for label, (one, other) in enumerate(zip(names, others)):
-        # A number stands for a class without an image to take a name from.
-        if one != other and str(label) not in (one, other):
+        if one == other or NAMELESS.format(label) in (one, other):
+            continue
+        # A class without an image to take a name from has its number, which is a name all the
+        # same where both sides have a class that is called so: folders 0, 1, 10, 2.
+        if str(label) not in (one, other) or str(label) in shared:
             return label, one, other
     return None
 
@@ -39,4 +43,5 @@ def check_apart(train, tested, name: str) -> None:
     if shared:
         raise DataError(f'{shared:,} of the {len(tested.members):,} images of {name}_dataloader.'
                         'dataset are also in train_dataloader.dataset: give both the same '
-                        'test_share, split_seed, held_out and selection_seed.')
+                        'test_share, split_seed, held_out and selection_seed, or remove these '
+                        'images from one.')

@@ -1,7 +1,9 @@
 """File names of large data sets: read from lists, kept in one block of bytes, looked for."""
 
+import codecs
 import gzip
 import os
+import zlib
 from typing import Iterable, Iterator
 
 import numpy as np
@@ -54,7 +56,7 @@ def read_list(path: str, num_classes: int) -> tuple[PathTable, np.ndarray]:
         DataError: an empty file; a line that is not a path, one space and a label of 0 .. C - 1,
             by its number.
     """
-    block = read_bytes(path)
+    block = read_bytes(path).removeprefix(codecs.BOM_UTF8)     # some editors of Windows set it
     codes = np.frombuffer(block, dtype=np.uint8)
     ends = np.flatnonzero(codes == NEWLINE)
     if len(block) and block[-1] != NEWLINE:
@@ -88,7 +90,7 @@ def read_bytes(path: str) -> bytes:
     try:
         with (gzip.open if path.endswith('.gz') else open)(path, 'rb') as file:
             return file.read()
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f'{path} is not a complete gzip file ({error}). Fetch it anew.') from None
 
 

@@ -7,7 +7,7 @@ import torch
 
 from ltcls.registry import DATASETS
 
-from .base import DataError, LongTailDataset
+from .base import NAMELESS, DataError, LongTailDataset
 from .selection import class_positions
 
 STORED = 8     # different images; a large data set of large images must not fill the memory
@@ -25,7 +25,7 @@ class RandomImages(LongTailDataset):
         channels: of an image.
         split: any; the images are the same.
         pipeline: as in LongTailDataset; without one, batches are fetched whole.
-        classes: names, by default the numbers.
+        classes: names; by default '#0', '#1' and so on, which agree with any other names.
     """
 
     splits = ('train', 'val', 'test', 'dev')
@@ -44,7 +44,7 @@ class RandomImages(LongTailDataset):
                          pipeline=pipeline, classes=classes)
 
     def scan(self) -> tuple[list[str], np.ndarray]:
-        names = self.classes or [str(label) for label in range(self.num_classes)]
+        names = self.classes or [NAMELESS.format(label) for label in range(self.num_classes)]
         if len(names) != self.num_classes:
             raise DataError(f'RandomImages got num_classes={self.num_classes} and {len(names)} '
                             'names in classes; they must agree.')

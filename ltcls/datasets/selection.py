@@ -5,8 +5,9 @@ ascending array of positions a class. Every rule keeps its published seeds; `see
 them, so seed 0 gives the images of the public code.
 """
 
+import math
 import random
-from typing import Sequence
+from typing import Callable, Sequence
 
 import numpy as np
 
@@ -32,12 +33,24 @@ def profile_counts(available: list[int], imbalance: float, profile: str) -> list
     for; for a balanced pool that is the pool's class size.
 
     Raises:
-        ValueError: an unknown profile, or a class whose share is below one image.
+        ValueError: an unknown profile, or a class that has no image or whose share is below one.
     """
     if profile not in PROFILES:
         raise ValueError(f"profile='{profile}' is unknown; known: {', '.join(PROFILES)}, as-is.")
+    if min(available) < 1:
+        raise ValueError(f'class {available.index(min(available))} has no images to cut a tail '
+                         'from. Add images, or remove the class.')
     sizes = PROFILES[profile]
+    found = _fit(available, imbalance, sizes)
+    if min(found) < 1:
+        raise ValueError(
+            f'imbalance={imbalance:g} leaves class {found.index(min(found))} without images: the '
+            f'factor must not exceed {_largest_factor(available, imbalance, sizes)}.')
+    return found
 
+
+def _fit(available: list[int], imbalance: float, sizes: Callable) -> list[int]:
+    """Class sizes with the largest head that every class can follow; the last may be 0."""
     def counts(largest: int) -> list[int]:
         return sizes(largest, len(available), imbalance)
 
@@ -48,12 +61,17 @@ def profile_counts(available: list[int], imbalance: float, profile: str) -> list
     while low < high:     # feasibility is monotone in the head's size
         middle = (low + high + 1) // 2
         low, high = (middle, high) if feasible(middle) else (low, middle - 1)
-    found = counts(low)
-    if min(found) < 1:
-        raise ValueError(
-            f'imbalance={imbalance:g} leaves class {found.index(min(found))} without images: the '
-            f'head can have {low}, so the factor must not exceed {low}.')
-    return found
+    return counts(low)
+
+
+def _largest_factor(available: list[int], imbalance: float, sizes: Callable) -> int:
+    """The largest whole factor below one that is too strong; 1 always fits."""
+    factor, found = imbalance, _fit(available, imbalance, sizes)
+    while min(found) < 1:
+        # The smallest class is the head over the factor, and a weaker one has no larger head.
+        factor = math.ceil(min(factor - 1, found[0]))
+        found = _fit(available, factor, sizes)
+    return factor
 
 
 def hold_out(groups: list[np.ndarray], per_class: int, seed: int = 0,

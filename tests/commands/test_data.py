@@ -80,6 +80,16 @@ def test_everything_is_unpacked_on_demand_and_without_lists(places):
     assert len(images('all')) == 11
 
 
+def test_lists_in_their_own_folder_say_what_is_unpacked_too(places):
+    lists = Path('data/places/lists')
+    lists.mkdir(parents=True)
+    for path in places[2:]:
+        Path(path).rename(lists / Path(path).name)
+    assert main(['data', 'link', *places[:2]]) == 0
+    assert len(images('data/places')) == 7
+    assert len(PlacesLT(root='data/places')) == 3
+
+
 def test_a_damaged_archive_is_named_and_what_came_before_is_kept(places, capsys):
     path = Path(places[0])
     content = path.read_bytes()

@@ -88,7 +88,7 @@ def test_only_opencv_has_transforms_of_its_own():
 
 
 @pytest.mark.parametrize('height, width', [(50, 80), (80, 50), (64, 64)])
-@pytest.mark.parametrize('size', [32, 96, [20, 30]])
+@pytest.mark.parametrize('size', [32, 96, [20, 30], [20]])
 def test_resizing_is_torchvisions_without_averaging(height, width, size):
     needs('opencv')
     image = to_tensor(Image.fromarray(ramp(height, width)))
@@ -109,6 +109,7 @@ def test_random_crops_take_torchvisions_boxes():
             mine = ours(image)
             torch.manual_seed(seed)
             assert (mine.int() - theirs(image).int()).abs().max() <= 1, seed
+    assert OpenCVRandomResizedCrop([24])(image).shape == (3, 24, 24)
 
 
 def test_words_of_interpolation_mean_what_they_mean_elsewhere():

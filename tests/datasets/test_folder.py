@@ -368,6 +368,14 @@ def test_files_that_are_only_looked_for_are_found_absent(pictures):
              match=r'1 image of 2 .*a/9.png \(no such file\)')
 
 
+def test_a_csv_beside_its_images_is_named_without_a_folder(tmp_path, monkeypatch):
+    picture(tmp_path / '0.png')
+    listing(tmp_path, '0.png,x,train')
+    monkeypatch.chdir(tmp_path)
+    for verify in ('exists', 'header'):
+        assert FolderLT(csv='list.csv', verify=verify).class_counts == [1]
+
+
 def test_a_csv_in_another_encoding_is_one_line(pictures):
     path = listing(pictures, 'a/0.png,é,train', encoding='latin-1')
     one_line(csv=path, match='is not UTF-8 text')

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ltcls.datasets import DataError, ImageNetLT, PlacesLT
 from ltcls.datasets.files import ImageFileDataset
+from ltcls.datasets.inaturalist import read_annotations
 from ltcls.datasets.listed import Expected
 from ltcls.datasets.paths import PathTable, find_absent, read_list
 from ltcls.longtail import shot_groups
@@ -73,10 +74,11 @@ def test_a_list_gives_paths_and_labels_in_its_order(tmp_path):
     assert list(paths[np.array([True, False, True])]) == [b'x/1.jpg', b'3.jpg']
 
 
-def test_windows_line_ends_and_gzip_make_no_difference(tmp_path):
+def test_windows_line_ends_its_byte_order_mark_and_gzip_make_no_difference(tmp_path):
     (tmp_path / 'a.txt').write_bytes(b'x/1.jpg 2\r\ny/2.jpg 0\r\n')
     (tmp_path / 'b.txt.gz').write_bytes(gzip.compress(b'x/1.jpg 2\ny/2.jpg 0\n'))
-    for name in ('a.txt', 'b.txt.gz'):
+    (tmp_path / 'c.txt').write_text('x/1.jpg 2\ny/2.jpg 0\n', encoding='utf-8-sig')
+    for name in ('a.txt', 'b.txt.gz', 'c.txt'):
         paths, labels = read_list(str(tmp_path / name), 3)
         assert list(paths) == [b'x/1.jpg', b'y/2.jpg'] and labels.tolist() == [2, 0]
 
@@ -90,6 +92,17 @@ def test_a_line_that_is_not_path_and_label_is_named_by_its_number(tmp_path, line
     (tmp_path / 'a.txt').write_text(f'a/0.jpg 0\na/0.jpg 1\n{line}\na/4.jpg 2\n')
     with pytest.raises(DataError, match=f'a.txt, line 3: .*{problem}'):
         read_list(str(tmp_path / 'a.txt'), 3)
+
+
+@pytest.mark.parametrize('read', [read_list, read_annotations])
+def test_a_damaged_gzip_file_is_named_once(tmp_path, read):
+    path = str(tmp_path / 'a.gz')
+    whole = gzip.compress(b'x/1.jpg 2\n' * 9)
+    for content in (whole[:10] + b'\xff' + whole[11:], whole[:-9]):      # another block type; cut
+        Path(path).write_bytes(content)
+        with pytest.raises(DataError, match='^[^ ]*a.gz is not a complete gzip file .*') as caught:
+            read(path, 3)
+        assert str(caught.value).count('Fetch it anew') == 1
 
 
 def test_packed_names_and_listed_ones_look_alike():

@@ -129,6 +129,11 @@ def test_missing_images_are_counted(root):
     (lambda content: content['annotations'].append(content['annotations'][0]),
      'annotates 12 of its 12 images with 13 annotations'),
     (lambda content: content['annotations'][0].update(category_id=4), 'category_id 0 to 4'),
+    (lambda content: content['annotations'][0].update(category_id=None),
+     'train2018.json has category_id None, which is no integer'),
+    (lambda content: content['annotations'][0].update(category_id=0.7),
+     'train2018.json has category_id 0.7, which is no integer'),
+    (lambda content: content['images'][0].update(id=None), 'has id None, which is no integer'),
     (lambda content: content.pop('images'), 'is not an annotation file')])
 def test_annotations_that_do_not_fit_their_images_are_refused(root, change, problem):
     path = root / 'train2018.json'

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ltcls.datasets import DigitsLT, FolderLT, OpenSet, RandomImages
 from ltcls.datasets.base import DataError
-from ltcls.datasets.overlap import check_apart
+from ltcls.datasets.overlap import check_apart, renamed
 
 
 @pytest.fixture
@@ -75,6 +75,28 @@ def test_a_list_and_the_folders_it_names_are_told_apart_by_image(pool, tmp_path)
         check_apart(train, everything, 'test')
 
 
+def test_a_list_that_begins_in_another_folder_names_the_same_images(pool, tmp_path):
+    (tmp_path / 'lists').mkdir()
+    for place, inside in ((tmp_path, 'pool/a'), (tmp_path / 'lists', '../pool/a')):
+        path = place / 'list.csv'
+        path.write_text(f'path,label,split\n{inside}/0.png,a,train\n{inside}/1.png,a,test\n')
+        listed = FolderLT(csv=str(path), split='test')
+        with pytest.raises(DataError, match='^1 of the 1 images of test_dataloader.dataset'):
+            check_apart(FolderLT(root=pool), listed, 'test')
+
+
 def test_random_images_and_numbers_for_names_are_not_compared():
     check_apart(RandomImages(3), RandomImages(3, split='test'), 'test')
     check_apart(RandomImages(3, classes=['x', 'y', 'z']), RandomImages(3, split='test'), 'test')
+    check_apart(RandomImages(3, classes=['0', '10', '2']), RandomImages(3, split='test'), 'test')
+
+
+@pytest.mark.parametrize(('names', 'others', 'found'), [
+    (['0', '1', '10', '2'], ['0', '1', '2', '10'], (2, '10', '2')),
+    (['1', '2'], ['0', '1'], (1, '2', '1')),
+    (['cat', 'dog'], ['0', '1'], None),                     # labels that count the names
+    (['100', '200', '300'], ['100', '1', '300'], None),     # a class without an image
+])
+def test_numbers_that_are_names_of_both_are_compared(names, others, found):
+    assert renamed(names, others) == found
+    assert renamed(others, names) == (found and (found[0], found[2], found[1]))

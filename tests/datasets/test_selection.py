@@ -105,6 +105,29 @@ def test_a_factor_above_the_head_is_an_error_that_names_the_class():
         profile_counts([40, 40], 50, 'exponential')
 
 
+@pytest.mark.parametrize('profile, pool, imbalance, largest', [
+    # The second class, int(n / sqrt(factor)), is 5 at most: n = 35 at factors 35 and 36.
+    ('exponential', [1000, 5, 5], 1000, 35),
+    ('exponential', [49] * 10, 50, 48),      # 49 * (1 / 49) is below 1 in double precision
+    ('exponential', [49] * 10, 49, 48),
+    ('exponential', [40, 40], 40.5, 40),
+    ('exponential', [1, 1], 1.5, 1),
+    ('step', [5, 9, 9, 9], 7, 5),
+    # With a head n = f the second class is 1 + v (f - 1), below 6 at v = 0.289 up to f = 18.
+    ('pareto', [1000, 5, 1000], 1000, 18)])
+def test_the_largest_factor_that_an_error_names_is_accepted(profile, pool, imbalance, largest):
+    with pytest.raises(ValueError, match=f'the factor must not exceed {largest}[.]$'):
+        profile_counts(pool, imbalance, profile)
+    assert min(profile_counts(pool, largest, profile)) == 1
+    with pytest.raises(ValueError, match='must not exceed'):
+        profile_counts(pool, min(largest + 1, imbalance), profile)
+
+
+def test_a_class_without_images_has_no_factor_at_all():
+    with pytest.raises(ValueError, match='class 1 has no images to cut a tail from. Add'):
+        profile_counts([5, 0, 5], 2, 'exponential')
+
+
 @pytest.mark.parametrize('num_classes, size, first, second, last', [
     (10, 5000, [398, 3833, 4836, 4572, 636], [597, 332, 521, 3935, 4800],
      [2204, 3816, 2206, 2507, 1926]),
