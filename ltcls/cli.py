@@ -22,6 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
     reads the output any more.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    if hasattr(sys.stdout, 'reconfigure'):
+        sys.stdout.reconfigure(errors='backslashreplace')     # names of files are any bytes
     options = parser().parse_args(arguments)
     options.command_line = 'ltcls ' + shlex.join(arguments)
     try:

@@ -26,6 +26,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train every stage of the recipe; or rehearse it."""
+    if options.dry_run and isinstance(options.resume, str):
+        raise ValueError(f'--dry-run begins anew with random images, and --resume {options.resume} '
+                         'does not: leave out one of them.')
     from ltcls.engine import recipe
     from ltcls.engine.distributed import setup_distributed, temporary_folder
     from ltcls.engine.prepare import patience

@@ -9,18 +9,23 @@ from mmengine.config import Config
 from mmengine.dist import barrier, broadcast_object_list, is_main_process
 
 from ltcls.engine.checkpoint import (best_checkpoint, damage, finished_checkpoint,
-                                     latest_checkpoint, newest_sound_checkpoint, write_init)
+                                     latest_checkpoint, newest_sound_checkpoint, read_checkpoint,
+                                     write_init)
 from ltcls.engine.configs import find_config
 from ltcls.engine.distributed import check_shared
 from ltcls.engine.interruption import says_how_to_go_on, stops_on_request
 from ltcls.engine.prepare import Options, first_difference, load_config, plain_config
 from ltcls.engine.same_data import begin_anew, fingerprint_of
-from ltcls.engine.stage import announce, read_stored_config, run_stage, validates_on_test
+from ltcls.engine.stage import (announce, read_stored_config, run_stage, started_from_selected,
+                                validates_on_test)
 from ltcls.evaluation.record import read_record
 from ltcls.registry import MODELS
 
 PATIENCE = 60                             # seconds between two words to the ranks that wait
 PARTS = ('backbone', 'head', 'loss')      # of every model of ltcls
+# A run that goes on from a checkpoint may be longer, and measure and keep other things.
+MAY_CHANGE = ('train_cfg', 'val_cfg', 'val_dataloader', 'val_evaluator', 'test_cfg',
+              'test_dataloader', 'test_evaluator', 'default_hooks')
 
 
 def run(config: str | Path, options: Options) -> dict:
@@ -62,16 +67,21 @@ def stages(config: str | Path, options: Options,
     if 'config' not in (cfg.get('init_from') or {}):
         return [(path, cfg)]
     earlier = earlier_config(path, cfg)
-    below = replace(options, work_dir=Path(cfg.work_dir).parent / earlier.stem)
-    if below.work_dir == Path(cfg.work_dir):
-        raise ValueError(f'{cfg.work_dir} is the folder of the earlier stage {earlier.stem}, which '
-                         'needs one of its own: choose another with --work-dir.')
+    below = replace(options, work_dir=_beside(cfg, earlier))
     return [*stages(earlier, below, (*later, path.resolve())), (path, cfg)]
+
+
+def _beside(cfg: Config, earlier: Path) -> Path:
+    """The folder of an earlier stage: a sibling of this run's, also where that is '.' or '..'."""
+    work_dir = Path(cfg.work_dir)
+    parent = work_dir / '..' if work_dir.name in ('', '..') else work_dir.parent
+    return parent / earlier.stem
 
 
 def check_all(config: str | Path, options: Options) -> None:
     """Check every stage before the first one trains."""
     found = stages(config, options)
+    _check_apart(found)
     for (_, cfg), (_, later) in zip(found, found[1:]):
         _check_folder(cfg, resume=True, earlier=True)
         _check_parts(cfg, later)
@@ -79,9 +89,21 @@ def check_all(config: str | Path, options: Options) -> None:
     first = found[0][1].get('init_from')
     if first and not Path(first.checkpoint).is_file():
         raise FileNotFoundError(f'init_from.checkpoint: there is no file {first.checkpoint}.')
-    _check_folder(found[-1][1], options.resume)
     if isinstance(options.resume, str) and not Path(options.resume).is_file():
         raise FileNotFoundError(f'--resume: there is no checkpoint {options.resume}.')
+    _check_folder(found[-1][1], options.resume)
+
+
+def _check_apart(found: list[tuple[Path, Config]]) -> None:
+    """Every stage needs a folder of its own; a run would wait for itself to leave it."""
+    taken: dict[Path, str] = {}
+    for path, cfg in found:
+        folder = Path(cfg.work_dir).resolve()
+        if folder in taken:
+            raise ValueError(f'{cfg.work_dir} is the folder of the earlier stage {taken[folder]}, '
+                             'which needs one of its own: choose another with --work-dir, or '
+                             'rename one of the configs.')
+        taken[folder] = path.stem
 
 
 def _check_parts(earlier: Config, cfg: Config) -> None:
@@ -121,7 +143,10 @@ def _check_folder(cfg: Config, resume: bool | str, earlier: bool = False) -> Non
         raise ValueError(f'{work_dir} is a file: choose another folder with --work-dir.')
     finished = finished_checkpoint(work_dir, epochs) is not None
     newest = latest_checkpoint(work_dir)
-    if newest is None or isinstance(resume, str) and not finished:
+    if isinstance(resume, str) and not finished:
+        _check_source(cfg, Path(resume))
+        return
+    if newest is None:
         return
     stored, given = read_stored_config(work_dir), plain_config(cfg)
     for config in (stored or {}, given) if earlier or not finished else ():
@@ -139,6 +164,24 @@ def _check_folder(cfg: Config, resume: bool | str, earlier: bool = False) -> Non
     if not finished and not resume:
         raise ValueError(f'{work_dir} holds an unfinished run, {newest.name} of {epochs} epochs: '
                          'continue it with --resume, or choose another folder with --work-dir.')
+
+
+def _check_source(cfg: Config, checkpoint: Path) -> None:
+    """A checkpoint beside the config of its run is gone on from with this config only.
+
+    Else the record would name for all epochs what was used in the last ones.
+    """
+    stored, given = read_stored_config(checkpoint.parent), plain_config(cfg)
+    for config in (stored or {}, given):
+        for key in MAY_CHANGE:
+            config.pop(key, None)
+    difference = stored and first_difference(stored, given)
+    if difference:
+        raise ValueError(f'--resume: {checkpoint} is of a run of another config: they differ in '
+                         f'{difference}. If it was begun '
+                         f"{_other_option(difference.partition(' ')[0], stored, given)}; otherwise "
+                         'start from it with init_from=dict(checkpoint=...), or go on all the same '
+                         'from a copy of it in a folder without config.json.')
 
 
 def _other_option(key: str, stored: dict, given: dict) -> str:
@@ -165,18 +208,19 @@ def _is_amp(config: dict) -> bool:
     return model.get('precision') == 'bfloat16' and model.get('channels_last') is True
 
 
-def _run(config: str | Path, options: Options, resume: bool | str) -> dict:
+def _run(config: str | Path, options: Options, resume: bool | str, earlier: bool = False) -> dict:
     path = find_config(config)
     cfg = load_config(path, options)
     with alone_in(Path(cfg.work_dir)):
         check_shared(Path(cfg.work_dir))
-        return _run_alone(path, cfg, options, resume)
+        return _run_alone(path, cfg, options, resume, earlier)
 
 
-def _run_alone(path: Path, cfg: Config, options: Options, resume: bool | str) -> dict:
+def _run_alone(path: Path, cfg: Config, options: Options, resume: bool | str,
+               earlier: bool) -> dict:
     work_dir = Path(cfg.work_dir)
     record = work_dir / 'evaluation.json'
-    finished, newest, recorded, lines = _found_by_first_rank(work_dir, cfg.train_cfg.max_epochs)
+    finished, newest, recorded, lines = _found_by_first_rank(cfg, resume, earlier)
     for line in lines:
         announce(line)
     if finished is not None and recorded:
@@ -205,10 +249,12 @@ def _start(path: Path, cfg: Config, options: Options) -> tuple[Path, bool, bool]
     among others on the test set, as far as one can know; whether it has the images of this stage."""
     if 'config' not in cfg.init_from:
         source = Path(cfg.init_from.checkpoint)
-        return source, source.name.startswith('best_'), False
+        selected = (source.name.startswith('best_')
+                    or started_from_selected(read_checkpoint(source)))
+        return source, selected, False
     earlier = earlier_config(path, cfg)
-    below = replace(options, work_dir=Path(cfg.work_dir).parent / earlier.stem)
-    selected = _run(earlier, below, resume=True).get('selected_on_test', False)
+    below = replace(options, work_dir=_beside(cfg, earlier))
+    selected = _run(earlier, below, resume=True, earlier=True).get('selected_on_test', False)
     stage = load_config(earlier, below)
     same_data = _images(stage) == _images(cfg)
     if cfg.init_from.get('checkpoint') == 'best':
@@ -221,7 +267,7 @@ def _images(cfg: Config) -> dict:
     return {key: value for key, value in cfg.train_dataloader.dataset.items() if key != 'pipeline'}
 
 
-def _found_by_first_rank(work_dir: Path, max_epochs: int
+def _found_by_first_rank(cfg: Config, resume: bool | str, earlier: bool
                          ) -> tuple[Path | None, Path | None, bool, list[str]]:
     """What the first rank sees, for all ranks: the finished and the newest checkpoint, and whether
     there is a record.
@@ -229,12 +275,15 @@ def _found_by_first_rank(work_dir: Path, max_epochs: int
     Damaged files are passed over, with a line on each.
 
     Raises:
-        ValueError: checkpoints, but no complete one; a damaged record.
+        ValueError: a run of another config, from a process that was waited for; checkpoints, but
+            no complete one; a damaged record.
     """
+    work_dir, max_epochs = Path(cfg.work_dir), cfg.train_cfg.max_epochs
     found: list = [None, None, False, [], None]
     if is_main_process():
         finished = finished_checkpoint(work_dir, max_epochs)
         try:
+            _check_folder(cfg, resume, earlier)
             newest, lines = newest_sound_checkpoint(work_dir)
             if finished is not None and newest != finished and damage(finished):
                 finished = None

@@ -36,6 +36,8 @@ CONFIG_NAME = 'config.json'
 # where learning rates differ by parameter, and of gradients that AccumulationHook does not lose.
 NOISE = ('FileClient', 'HardDiskBackend', 'is skipped since its requires_grad=False',
          'Resumed iteration number is not divisible')
+# How a data set reads its images, and not which they are.
+READING = ('pipeline', 'backend', 'in_memory', 'verify', 'skip_bad_images', 'download')
 _runners = itertools.count()
 
 
@@ -86,9 +88,10 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
     work_dir = Path(cfg.work_dir)
     if checkpoint is not None:
         content = read_checkpoint(checkpoint)
+        selected = selected or was_selected(cfg, checkpoint, content)
         cfg.load_from, cfg.resume = str(checkpoint), True
-    store_config(work_dir, cfg)
     runner = build_runner(cfg if checkpoint is None else _going_on(cfg, content))
+    runner.selected_on_test = selected        # LongTailHook notes it in the checkpoints
     opening = _opening(path, cfg, runner)
     for line in [opening, *_trained_share(bare(runner.model)), *_scaling(cfg), *_slow(cfg)]:
         announce(line)
@@ -114,6 +117,8 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
         announce(f'continuing from {checkpoint.name}')
     elif init is not None:
         announce(load_init(bare(runner.model), init, runner.train_dataloader.dataset))
+    # Not before: a run that is refused must not change the config of the one that is there.
+    store_config(work_dir, cfg)
     try:
         runner.train()
     finally:
@@ -123,8 +128,8 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
                                save_param_scheduler=False)
     runner.test()
     record = finish_record(runner, path, cfg, options, wall_time=time.time() - started,
-                           epoch=cfg.train_cfg.max_epochs, seed=runner.seed,
-                           selected_on_test=selected)
+                           data=fingerprints(runner), epoch=cfg.train_cfg.max_epochs,
+                           seed=runner.seed, selected_on_test=selected)
     report(options, record, work_dir)
     return record
 
@@ -153,11 +158,24 @@ def test_checkpoint(path: Path, cfg: Config, checkpoint: Path, options: Options)
     check_loader(runner.test_loop.dataloader, 'test')
     runner.test()
     record = finish_record(
-        runner, path, cfg, options, wall_time=time.time() - started, epoch=trained.get('epoch'),
-        seed=trained.get('seed'), selected_on_test=(
-            checkpoint.name.startswith('best_') and validates_on_test(cfg)))
+        runner, path, cfg, options, wall_time=time.time() - started,
+        data={**(trained.get('fingerprints') or {}), **fingerprints(runner)},
+        epoch=trained.get('epoch'), seed=trained.get('seed'),
+        selected_on_test=was_selected(cfg, checkpoint, content))
     report(options, record, Path(cfg.work_dir))
     return record
+
+
+def was_selected(cfg: Config, checkpoint: Path, content: dict) -> bool:
+    """Whether a checkpoint, or what it started from, was chosen among others on the test set."""
+    best = checkpoint.name.startswith('best_') and validates_on_test(cfg)
+    return best or started_from_selected(content)
+
+
+def started_from_selected(content: dict) -> bool:
+    """Whether a checkpoint says that what it started from was chosen on the test set."""
+    meta = content.get('meta') if isinstance(content, dict) else None
+    return isinstance(meta, dict) and bool(meta.get('selected_on_test'))
 
 
 def register_engine_hooks(runner: Runner, options: Options) -> None:
@@ -286,11 +304,13 @@ def read_stored_config(work_dir: str | Path) -> dict | None:
 
 
 def finish_record(runner: Runner, path: Path, cfg: Config, options: Options, wall_time: float,
-                  epoch: int | None, seed: int | None, selected_on_test: bool = False) -> dict:
+                  data: dict[str, str], epoch: int | None, seed: int | None,
+                  selected_on_test: bool = False) -> dict:
     """The metric's record, completed by what only the engine knows, written to evaluation.json.
 
-    `epoch` and `seed` are those of the weights that were tested; `selected_on_test` if they, or
-    those they started from, were chosen among others by their accuracy there.
+    `data` holds fingerprints; `epoch` and `seed` are those of the weights that were tested;
+    `selected_on_test` if they, or those they started from, were chosen among others by their
+    accuracy there.
     """
     metrics = [m for m in runner.test_loop.evaluator.metrics if hasattr(m, 'record')]
     if not metrics:
@@ -304,7 +324,7 @@ def finish_record(runner: Runner, path: Path, cfg: Config, options: Options, wal
         name=path.stem,
         config=plain_config(cfg),
         seed=seed,
-        fingerprints=fingerprints(runner),
+        fingerprints=data,
         epoch=epoch,
         best=best_epoch(log, 'test' if validates_on_test(cfg) else 'validation'),
         selected_on_test=selected_on_test,
@@ -324,8 +344,11 @@ def training_log(work_dir: Path) -> list[dict]:
 
 
 def validates_on_test(cfg: Config) -> bool:
-    validated = cfg.get('val_dataloader')
-    return validated is not None and validated.dataset == cfg.test_dataloader.dataset
+    if cfg.get('val_dataloader') is None:
+        return False
+    validated, tested = ({key: value for key, value in loader.dataset.items() if key not in READING}
+                         for loader in (cfg.val_dataloader, cfg.test_dataloader))
+    return validated == tested
 
 
 def best_epoch(log: list[dict], on: str) -> dict | None:

@@ -14,7 +14,8 @@ class LongTailHook(Hook):
 
     Counts are measured by the training set (`metainfo['class_counts']`) and kept in the model's
     checkpoint, so that testing works from a checkpoint alone. Beside them it holds the fingerprints
-    of the data (`meta['fingerprints']`), by which other images are noticed.
+    of the data (`meta['fingerprints']`), by which other images are noticed, and whether the run
+    started from what was chosen on the test set (`meta['selected_on_test']`).
     """
 
     priority = 'VERY_HIGH'
@@ -44,6 +45,7 @@ class LongTailHook(Hook):
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         checkpoint['meta']['fingerprints'] = fingerprints(runner)
+        checkpoint['meta']['selected_on_test'] = getattr(runner, 'selected_on_test', False)
 
     @staticmethod
     def _tell_metrics(runner, evaluator) -> None:

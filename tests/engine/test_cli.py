@@ -1,5 +1,6 @@
 """The command: its options, its errors, what a rehearsal leaves, what testing a checkpoint says."""
 
+import io
 import json
 import os
 import re
@@ -341,3 +342,10 @@ def test_components_are_listed_with_their_package(capsys):
     assert 'gcl-crt_resnet32_cifar10 ' in capsys.readouterr().out
     assert main(['list', 'plugins']) == 0
     assert 'status' in capsys.readouterr().out
+
+
+def test_a_name_that_is_no_utf8_can_be_printed(monkeypatch):
+    monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(io.BytesIO(), encoding='utf-8'))
+    assert main(['list', 'losses']) == 0
+    print(os.fsdecode(b'caf\xe9'), flush=True)
+    assert sys.stdout.buffer.getvalue().endswith(b'caf\\udce9\n')

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -121,6 +122,14 @@ def test_a_recipe_names_its_stages_the_first_one_first(configs, tmp_path):
         'ce_resnet8_digits', 'crt_resnet8_digits', 'third_resnet8_digits']
     assert [Path(cfg.work_dir).name for _, cfg in found] == [
         'ce_resnet8_digits', 'crt_resnet8_digits', 'mine']
+
+
+@pytest.mark.parametrize(('given', 'expected'), [
+    ('.', '../ce_resnet8_digits'), ('..', '../../ce_resnet8_digits'),
+    ('runs/crt', 'runs/ce_resnet8_digits'), ('crt', 'ce_resnet8_digits')])
+def test_an_earlier_stage_lives_beside_the_folder_whatever_that_is_called(configs, given, expected):
+    found = stages(configs / 'crt_resnet8_digits.py', Options(work_dir=Path(given)))
+    assert [cfg.work_dir for _, cfg in found] == [expected, given]
 
 
 def test_a_later_stage_starts_from_the_named_parts_of_the_earlier_one(trained):
@@ -259,6 +268,21 @@ def test_a_checkpoint_to_resume_must_exist_before_anything_is_trained(configs, t
 def test_two_stages_cannot_share_a_folder(configs, tmp_path):
     with pytest.raises(ValueError, match='is the folder of the earlier stage ce_resnet8_digits'):
         run(configs / 'crt_resnet8_digits.py', Options(work_dir=tmp_path / 'ce_resnet8_digits'))
+
+
+def test_stages_that_share_a_folder_by_a_link_or_at_a_distance_are_refused(configs, tmp_path):
+    (tmp_path / 'ce_resnet8_digits').mkdir()
+    (tmp_path / 'linked').symlink_to('ce_resnet8_digits')
+    with pytest.raises(ValueError, match='linked is the folder of the earlier stage ce_resnet8_di'):
+        recipe.check_all(configs / 'crt_resnet8_digits.py', Options(work_dir=tmp_path / 'linked'))
+    text = f"_base_ = '{configs}/ce_resnet8_digits.py'\n"
+    begin = text + "init_from = dict(config='{}', parts=['head'])\n"
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'other' / 'third.py').write_text(text)
+    (tmp_path / 'second.py').write_text(begin.format('other/third.py'))
+    (tmp_path / 'third.py').write_text(begin.format('second.py'))
+    with pytest.raises(ValueError, match='third is the folder of the earlier stage third, which'):
+        recipe.check_all(tmp_path / 'third.py', Options(work_dir=tmp_path / 'third'))
 
 
 def test_a_recipe_that_leads_back_to_itself_is_refused(tmp_path):
@@ -455,6 +479,37 @@ def test_ranks_that_wait_for_a_folder_do_not_give_up(tmp_path, monkeypatch):
         assert found['waited'] > 1.5
 
 
+@pytest.mark.parametrize('method', ['ce', 'crt'])
+def test_what_the_other_process_leaves_in_the_folder_is_checked(configs, trained, tmp_path,
+                                                                monkeypatch, method):
+    @contextmanager
+    def waits(work_dir):
+        if work_dir.name == 'ce_resnet8_digits':
+            shutil.copytree(folder_of(trained, 'ce'), work_dir)
+        yield
+
+    monkeypatch.setattr(recipe, 'alone_in', waits)
+    with pytest.raises(ValueError, match=r'/ce_resnet8_digits holds a finished .*seed \(0 and 3'):
+        train(configs, method, tmp_path, seed=3)
+
+
+def find_another_run(rank: int) -> dict:
+    """Whether a run that only the first rank sees is refused; each has a folder of its own."""
+    begun, given = (load_config('ce_resnet20_digits', Options(seed=seed, work_dir=Path(
+        os.environ['LTCLS_TEST_FOLDER'], f'run{rank}'))) for seed in (0, 3))
+    if rank == 0:
+        stage.store_config(Path(begun.work_dir), begun)
+        (Path(begun.work_dir) / 'epoch_1.pth').touch()
+    with pytest.raises(ValueError, match=r'run0 holds an unfinished .*seed \(0 and 3'):
+        recipe._found_by_first_rank(given, resume=True, earlier=False)
+    return dict(refused=torch.tensor(True))
+
+
+def test_that_it_is_another_run_reaches_all_ranks(tmp_path, monkeypatch):
+    monkeypatch.setenv('LTCLS_TEST_FOLDER', str(tmp_path))
+    assert all(found['refused'] for found in on_two_ranks(find_another_run, tmp_path))
+
+
 # -- links, and settings that a resumed run has to follow ------------------------------------
 
 def test_a_linked_config_is_checked_in_the_folder_that_it_trains_in(configs, tmp_path):
@@ -627,3 +682,34 @@ def test_resuming_from_a_named_checkpoint_goes_on_there(configs, runs, capsys):
     shutil.copy(folder / 'epoch_2.pth', folder / 'epoch_1.pth')
     train(configs, 'ce', runs, resume=str(folder / 'epoch_1.pth'))
     assert 'continuing from epoch_1.pth' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(('changes', 'difference'), [
+    ({'model.loss.type': 'LogitAdjustedLoss'}, r'model.loss.type .* with other --cfg-options, rep'),
+    (AMP, r'model.channels_last .* without --amp, leave it out'),
+    ({'randomness.seed': 5}, r'randomness.seed \(0 and 5\).* with --seed 0, repeat it'),
+    ({'train_cfg.max_epochs': 9, 'train_cfg.val_interval': 1, 'test_evaluator.topk': [3],
+      'default_hooks.checkpoint.interval': 5}, None)])
+def test_a_checkpoint_elsewhere_is_gone_on_from_with_its_config_for_longer_and_kept_otherwise(
+        configs, trained, tmp_path, changes, difference):
+    source = folder_of(trained, 'ce') / 'epoch_2.pth'
+    alone = Path(shutil.copy(source, tmp_path))
+    cfg = load_config(configs / 'ce_resnet8_digits.py',
+                      Options(work_dir=tmp_path / 'run', cfg_options=changes))
+    recipe._check_folder(cfg, resume=str(alone))
+    if difference is None:
+        recipe._check_folder(cfg, resume=str(source))
+        return
+    with pytest.raises(ValueError, match=f'^--resume: {source} is of a run of another config: they '
+                                         f'differ in {difference}.*; otherwise start from it'):
+        recipe._check_folder(cfg, resume=str(source))
+
+
+def test_a_refused_checkpoint_leaves_the_config_of_the_run_as_it_was(configs, runs, tmp_path):
+    alone = shutil.copy(folder_of(runs, 'ce') / 'epoch_2.pth', tmp_path)
+    stored = folder_of(runs, 'ce') / 'config.json'
+    before = stored.read_bytes()
+    with pytest.raises(ValueError, match="holds 'head.bias', which the model of this config does"):
+        train(configs, 'ce', runs, resume=alone, train_cfg__max_epochs=4,
+              model__head__type='CosineHead')
+    assert stored.read_bytes() == before
