@@ -149,7 +149,7 @@ class SampleWeightHook(Hook):
         if runner.epoch < self.begin:
             return
         model = bare(runner.model)
-        if model.class_weights is not None:
+        if model.weighted:
             raise ValueError(f'{type(self).__name__} sets all weights, and class weights are set '
                              'as well: remove DeferredReweightHook.')
         preprocess, dev_batch = model.data_preprocessor, None

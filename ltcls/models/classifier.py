@@ -49,7 +49,7 @@ class Classifier(BaseModel):
     """
 
     class_counts: Tensor
-    class_weights: Tensor | None
+    class_weights: Tensor
     clock: Clock = Clock()
     bound = False       # whether it has been told the class counts
 
@@ -95,8 +95,9 @@ class Classifier(BaseModel):
         if cuda_graphs:
             own_gradients(self.backbone)
         self.register_buffer('class_counts', torch.zeros(num_classes, dtype=torch.float64))
-        # No buffer: averages of the model pair its buffers with those of an earlier copy.
-        self.class_weights = None
+        # There from the start: averages of the model pair its buffers with those of an earlier copy.
+        self.register_buffer('class_weights', torch.ones(num_classes), persistent=False)
+        self.weighted = False
         self.class_weight_mean = 'weighted'
 
     def _part(self, path: str) -> nn.Module:
@@ -158,8 +159,9 @@ class Classifier(BaseModel):
         """
         if mean not in ('weighted', 'plain'):
             raise ValueError(f"Class weights got mean='{mean}'; it is 'weighted' or 'plain'.")
-        self.class_weights = None if weights is None else weights.to(
-            device=self.class_counts.device, dtype=torch.float32)
+        self.weighted = weights is not None
+        if self.weighted:
+            self.class_weights.copy_(weights)
         self.class_weight_mean = mean
 
     def train(self, mode: bool = True) -> 'Classifier':
@@ -231,7 +233,7 @@ class Classifier(BaseModel):
                   chosen: Tensor | slice, **options) -> Tensor:
         """Losses of the chosen samples; `labels` and `weights` are those of the whole batch [B]."""
         factor = weights
-        if self.class_weights is not None:
+        if self.weighted:
             class_factor = self.class_weights[labels]
             if self.class_weight_mean == 'weighted':
                 class_factor = class_factor / class_factor.mean()

@@ -139,10 +139,10 @@ def test_the_plain_mean_divides_by_the_batch_size(features):
 def test_the_two_means_on_the_oracle_of_class_balanced_cross_entropy():
     # Counts 100, 10, 1 and beta = 0.9999: plain mean 0.821858, weighted mean 0.602175.
     model = build()
-    logits = torch.tensor([[2, 1, 0], [0.5, -0.5, 1]])
+    logits = torch.tensor([[2, 1, 0, -1e9], [0.5, -0.5, 1, -1e9]])      # the fourth has no part
     model.logits = lambda features, head=None: logits
     for mean, expected in (('plain', 0.821858), ('weighted', 0.602175)):
-        model.set_class_weights(torch.tensor([0.027159, 0.270369, 2.702472]), mean=mean)
+        model.set_class_weights(torch.tensor([0.027159, 0.270369, 2.702472, 0]), mean=mean)
         losses = model.losses(torch.zeros(2, 5), torch.tensor([0, 2]))
         assert_close(losses.mean(), torch.tensor(expected), rtol=0, atol=2e-6)
 
