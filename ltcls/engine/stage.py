@@ -47,9 +47,14 @@ def announce(line: str) -> None:
         print(line, flush=True)
 
 
+class _Runner(Runner):
+    def dump_config(self) -> None:
+        """Not this one, which is fitted to the machine, and to the checkpoint that is loaded."""
+
+
 def build_runner(cfg: Config) -> Runner:
     """mmengine's Runner, quiet on the terminal, with its log file open for our own lines."""
-    cfg = copy.deepcopy(cfg)
+    given, cfg = cfg, copy.deepcopy(cfg)
     cfg.param_scheduler = active_schedulers(cfg)
     if cfg.get('auto_scale_lr'):
         # mmengine counts what a process loads at once; a step may gather several such batches.
@@ -60,7 +65,11 @@ def build_runner(cfg: Config) -> Runner:
         keep_freed_memory()
     # mmengine keeps log and message hub by this name, also beyond the life of a runner.
     cfg.experiment_name = f'{Path(cfg.work_dir).name}_{os.getpid()}_{next(_runners)}'
-    runner = Runner.from_cfg(cfg)
+    runner = _Runner.from_cfg(cfg)
+    if is_main_process() and given.filename:
+        text = copy.deepcopy(given)
+        text.load_from, text.resume = None, False
+        text.dump(Path(runner.work_dir) / Path(given.filename).name)
     for handler in runner.logger.handlers:
         handler.addFilter(lambda line: not any(text in line.getMessage() for text in NOISE))
         if isinstance(handler, logging.FileHandler):
