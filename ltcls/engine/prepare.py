@@ -58,7 +58,7 @@ def load_config(config: str | Path, options: Options) -> Config:
                              f'config: {error}') from error
     check_shapes(cfg)
     if options.seed is not None:
-        cfg.merge_from_dict({'randomness.seed': options.seed})
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=options.seed)
     work_dir = options.work_dir or cfg.get('work_dir') or Path('work_dirs') / path.stem
     cfg.work_dir = str(work_dir)
     cfg.launcher = options.launcher

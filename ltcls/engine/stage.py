@@ -49,12 +49,12 @@ def announce(line: str) -> None:
 
 class _Runner(Runner):
     def dump_config(self) -> None:
-        """Not this one, which is fitted to the machine, and to the checkpoint that is loaded."""
+        """Not this one, fitted to machine and checkpoint, but the one given: `store_config`."""
 
 
 def build_runner(cfg: Config) -> Runner:
     """mmengine's Runner, quiet on the terminal, with its log file open for our own lines."""
-    given, cfg = cfg, copy.deepcopy(cfg)
+    cfg = copy.deepcopy(cfg)
     cfg.param_scheduler = active_schedulers(cfg)
     if cfg.get('auto_scale_lr'):
         # mmengine counts what a process loads at once; a step may gather several such batches.
@@ -66,10 +66,6 @@ def build_runner(cfg: Config) -> Runner:
     # mmengine keeps log and message hub by this name, also beyond the life of a runner.
     cfg.experiment_name = f'{Path(cfg.work_dir).name}_{os.getpid()}_{next(_runners)}'
     runner = _Runner.from_cfg(cfg)
-    if is_main_process() and given.filename:
-        text = copy.deepcopy(given)
-        text.load_from, text.resume = None, False
-        text.dump(Path(runner.work_dir) / Path(given.filename).name)
     for handler in runner.logger.handlers:
         handler.addFilter(lambda line: not any(text in line.getMessage() for text in NOISE))
         if isinstance(handler, logging.FileHandler):
@@ -147,7 +143,7 @@ def _going_on(cfg: Config, content: dict) -> Config:
     """The config for a run that resumes: with its seed, and without weights to load."""
     cfg = without_weights(cfg)
     if (cfg.get('randomness') or {}).get('seed') is None:
-        cfg.merge_from_dict({'randomness.seed': content.get('meta', {}).get('seed')})
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=content.get('meta', {}).get('seed'))
     return cfg
 
 
@@ -288,9 +284,12 @@ def _slow(cfg: Config) -> list[str]:
 # -- what a run leaves behind -------------------------------------------------------------------
 
 def store_config(work_dir: Path, cfg: Config) -> None:
-    """Write the config that a run is made with, for the comparison when it is used again."""
+    """Write the config that a run is made with: as text, and for the comparison with later ones."""
     if is_main_process():
         work_dir.mkdir(parents=True, exist_ok=True)
+        text = copy.deepcopy(cfg)
+        text.load_from, text.resume = None, False
+        text.dump(work_dir / Path(cfg.filename).name)
         temporary = work_dir / f'{CONFIG_NAME}.tmp'
         temporary.write_text(json.dumps(plain_config(cfg), indent=1))
         os.replace(temporary, work_dir / CONFIG_NAME)

@@ -5,7 +5,7 @@ import pytest
 from ltcls.engine import prepare
 from ltcls.engine.check import check_config
 from ltcls.engine.prepare import Options, load_config, plain_config, rate_scale
-from ltcls.engine.stage import _scaling, build_runner
+from ltcls.engine.stage import _scaling, build_runner, store_config
 
 
 def config(**options):
@@ -58,6 +58,7 @@ def test_a_base_batch_that_is_none_is_named():
 def test_the_config_that_a_run_leaves_in_its_folder_is_that_run_again(tmp_path):
     cfg = config(**{'optim_wrapper.accumulative_counts': 2})
     cfg.work_dir, cfg.load_from, cfg.resume = str(tmp_path), 'epoch_1.pth', True
+    store_config(tmp_path, cfg)
     build_runner(cfg)
     again = load_config(tmp_path / 'ce_resnet20_digits.py', Options(work_dir=tmp_path))
     check_config(again)
