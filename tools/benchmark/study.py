@@ -168,8 +168,8 @@ STUDIES = {
               'that learn with focal loss and LDAM, and the second seed of CE, went on from epoch '
               '20 of their controls. '
               f'{IMAGES} Published numbers are of 200 epochs: only the order of rows can be '
-              'compared. The result is that of the last epoch. The second seeds of CE, tau = 0, and of '
-              'meta-reweighting with CE are in float32, on a '
+              'compared. The result is that of the last epoch. L2RW and the second seeds of deferred '
+              'CB-CE, of CE with tau = 0 and of meta-reweighting with CE are in float32, on a '
               'processor that has no bfloat16 ([what that changes](cifar10-sensitivity.md)).',
         shows='One or two seeds, and rows without a run. The class weights do it, in the last epochs: '
               'deferred they take CE from 60 to 69, from the first epoch on they help the two '
@@ -188,7 +188,10 @@ STUDIES = {
               'rarest. The published gains do not show in 30 epochs. With a thousand times the '
               'published step, where the learned part is larger '
               'than the class weights at first and many weights are negative, the network falls '
-              'apart in the first such epochs and does not recover.',
+              'apart in the first such epochs and does not recover. L2RW learns whole weights from '
+              'the first epoch on, and 30 epochs are too few for it: at the end four of five '
+              'images of a batch weigh nothing and one has more than a sixth of the weight, so that '
+              'few images train the network, and it is still at 37.',
         beside='published, 200 epochs (Jamal et al., CVPR 2020)',
         rows=[
             ('ce_resnet32_cifar10-short', 'CE', 70.36),
