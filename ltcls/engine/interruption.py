@@ -110,6 +110,8 @@ class InterruptionHook(Hook):
         self.runner = runner
         last = runner.message_hub.runtime_info.get('last_ckpt') if runner.epoch else None
         self.newest = Path(runner.work_dir) / Path(last).name if last else None
+        if last and not self.newest.is_file():       # that of another folder is gone on from
+            self.newest = Path(runner.cfg.load_from)
         _request.hook = self
         if self._validation_is_missing(runner):
             runner.val_loop.run()
@@ -152,7 +154,9 @@ class InterruptionHook(Hook):
             (work_dir / 'last_checkpoint').write_text(str(self.newest))
         if self.newest is None:
             return 'no epoch was complete, so there is no checkpoint'
-        return f'{self.newest} holds the last complete epoch, --resume goes on from there'
+        here = self.newest.parent == Path(self.runner.work_dir)
+        return (f"{self.newest} holds the last complete epoch, --resume "
+                f"{'' if here else f'{self.newest} '}goes on from there")
 
     def _validation_is_missing(self, runner) -> bool:
         loop = runner.train_loop

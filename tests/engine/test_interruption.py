@@ -107,6 +107,17 @@ def test_sigterm_in_the_first_epoch_or_outside_training_says_that_nothing_is_kep
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+def test_sigterm_in_the_first_epoch_after_another_folders_names_that_checkpoint(
+        write, undisturbed, tmp_path, monkeypatch, capsys):
+    other = tmp_path / 'other.pth'
+    other.write_bytes((undisturbed / 'epoch_2.pth').read_bytes())
+    monkeypatch.setenv('LTCLS_TEST_SIGNAL', 'SIGTERM')
+    monkeypatch.setenv('LTCLS_TEST_KILL', 'run after_train_iter 2 3')
+    assert train(write(), tmp_path / 'run', '--resume', str(other)) == 143
+    assert (f'{other} holds the last complete epoch, --resume {other} goes on'
+            in capsys.readouterr().err)
+
+
 @pytest.fixture
 def ctrl_c(monkeypatch):
     """A function that has Ctrl-C arrive at an iteration; jobs in the background ignore it."""
