@@ -115,7 +115,7 @@ def waits(monkeypatch, folder: Path, name: str, options: dict | None = None) -> 
     for module in (mmengine_runner, stage):
         monkeypatch.setattr(module, 'get_device', lambda: 'meta')
     monkeypatch.setattr(torch, 'autocast', Autocast)
-    monkeypatch.setattr('ltcls.engine.stage.Runner', MetaRunner)
+    monkeypatch.setattr('ltcls.engine.stage._Runner', MetaRunner)
     options = Options(dry_run=True, work_dir=folder, seed=0, cfg_options=options or {})
     cfg = load_config(name, options)
     dataset = cfg.train_dataloader.dataset
