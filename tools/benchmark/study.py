@@ -168,8 +168,8 @@ STUDIES = {
               'that learn with focal loss and LDAM, and the second seed of CE, went on from epoch '
               '20 of their controls. '
               f'{IMAGES} Published numbers are of 200 epochs: only the order of rows can be '
-              'compared. The result is that of the last epoch. L2RW and the second seeds of deferred '
-              'CB-CE, of CE with tau = 0 and of meta-reweighting with CE are in float32, on a '
+              'compared. The result is that of the last epoch. L2RW and the second seeds of CB-CE, '
+              'deferred or not, of CE with tau = 0 and of meta-reweighting with CE are in float32, on a '
               'processor that has no bfloat16 ([what that changes](cifar10-sensitivity.md)).',
         shows='One or two seeds, and rows without a run. The class weights do it, in the last epochs: '
               'deferred they take CE from 60 to 69, from the first epoch on they help the two '
