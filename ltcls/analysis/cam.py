@@ -126,8 +126,8 @@ def plot_activation_maps(rows: Sequence[tuple], classes: Sequence[str], name: st
             axes.imshow(map_c.numpy(), cmap='RdBu_r', alpha=0.55, vmin=-highest, vmax=highest,
                         extent=(0, width, height, 0))
             axes.set_title(f'{what}: {literal(classes[c])}, {100 * float(shares[c]):.0f}%')
-    figure.suptitle(f'{literal(name)}: red speaks for the class, blue against it', x=0.01, ha='left',
-                    fontsize=11, color=INK)
+    figure.suptitle(f'{literal(name)}: red speaks for the class, blue against it', x=0.01,
+                    ha='left', fontsize=11, color=INK)
     return figure
 
 

@@ -43,8 +43,8 @@ def plot_maps(found: dict) -> 'Figure':
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside right center', markerscale=1.6,
                   title='most images first' if len(rows) <= NAMED else 'group')
-    figure.suptitle(f"{literal(found['name'])}, features of unit length", x=0.01, ha='left', fontsize=11,
-                    fontweight='bold')
+    figure.suptitle(f"{literal(found['name'])}, features of unit length", x=0.01, ha='left',
+                    fontsize=11, fontweight='bold')
     return figure
 
 
@@ -97,8 +97,8 @@ def _draw_map(axes: 'Axes', found: dict, rows: list[dict], tail: list[int], name
         for row in rows:
             chosen = places[labels == row['index']]
             if row['index'] in tail and len(chosen):
-                axes.annotate(literal(row['name']), np.median(chosen, axis=0), fontsize=9, ha='center',
-                              fontweight='bold', color=INK,
+                axes.annotate(literal(row['name']), np.median(chosen, axis=0), fontsize=9,
+                              ha='center', fontweight='bold', color=INK,
                               bbox=dict(boxstyle='round,pad=0.15', fc='white', ec='none', alpha=.7))
     axes.set(xticks=[], yticks=[])
     axes.grid(False)

@@ -95,8 +95,8 @@ def plot_landscape(found: dict, part: str = 'overall') -> 'Figure':
                        edgecolor=INK, linewidth=0.2, antialiased=True)
     solid.set(xlabel='first', ylabel='second', zlabel='loss')
     solid.view_init(28, -55)
-    figure.suptitle(f"{literal(found['name'])}, {part}, {found['plane']['split']} images", x=0.01, ha='left',
-                    fontsize=11, fontweight='bold')
+    figure.suptitle(f"{literal(found['name'])}, {part}, {found['plane']['split']} images",
+                    x=0.01, ha='left', fontsize=11, fontweight='bold')
     return figure
 
 

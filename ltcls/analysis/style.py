@@ -103,8 +103,8 @@ def class_axis(axes: 'Axes', rows: list[dict], label: str = 'class', axis: str =
     if named:
         names = [row['name'] if len(row['name']) <= 16 else row['name'][:15] + '…' for row in rows]
         tilted = axis == 'x' and max(map(len, names)) > 3
-        ticks(range(len(rows)), list(map(literal, names)), **(dict(rotation=40, ha='right', rotation_mode='anchor')
-                                          if tilted else {}))
+        turn = dict(rotation=40, ha='right', rotation_mode='anchor') if tilted else {}
+        ticks(range(len(rows)), list(map(literal, names)), **turn)
     else:
         label += ' (0 has the most training images)'
     name_axis = axes.set_xlabel if axis == 'x' else axes.set_ylabel

@@ -78,8 +78,9 @@ class Classifier(BaseModel):
         _require(self.head, 'head', 'scale', 'set it to 1.0, or to what it multiplies cosines by')
         if not isinstance(self.head.scale, (int, float)):
             raise TypeError(f'model.head: {type(self.head).__name__} has a '
-                            f'{type(self.head.scale).__name__} as scale, which losses need as a number: apply a learned factor in '
-                            'forward, and set scale to the number beside it, e.g. 1.0.')
+                            f'{type(self.head.scale).__name__} as scale, which losses need as a '
+                            'number: apply a learned factor in forward, and set scale to the '
+                            'number beside it, e.g. 1.0.')
         self.loss = LOSSES.build(loss)
         _require(self.loss, 'loss', 'uses_features', 'derive it from ltcls.losses.LongTailLoss')
         self.loss.logit_scale = self.head.scale
