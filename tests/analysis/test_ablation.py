@@ -68,7 +68,7 @@ def test_finished_runs_become_a_table_and_a_picture(ablation, tmp_path):
             record = dict(read_record(made / 'evaluation.json'), name=config, method=method)
             write_record(tmp_path / f'seed{seed}' / config / 'evaluation.json', record)
             scores.setdefault(method, []).append(record['overall']['accuracy'])
-    page = ablation.summarise('gcl-retrain-digits', spec, tmp_path, tmp_path).read_text()
+    page = ablation.summarise('gcl-retrain-digits', spec, tmp_path, tmp_path, tmp_path).read_text()
     line = next(line for line in page.splitlines() if line.startswith('| learned scales |'))
     assert ', '.join(f'{score:.2f}' for score in scores['gcl-lws']) in line
     assert '![accuracy by group and class](gcl-retrain-digits.png)' in page
@@ -77,4 +77,4 @@ def test_finished_runs_become_a_table_and_a_picture(ablation, tmp_path):
     assert json.loads(kept.read_text())['seed'] == 1
     with pytest.raises(FileNotFoundError, match='no finished run'):
         ablation.summarise('gcl-sampler-digits', ablation.specification('gcl-sampler', 'digits'),
-                           tmp_path / 'nowhere', tmp_path / 'nothing')
+                           tmp_path / 'nowhere', tmp_path / 'nothing', tmp_path)

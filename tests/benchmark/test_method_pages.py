@@ -31,7 +31,7 @@ RUNS = [
     run('ce_resnet50_inat', 61.7, many=72.2, medium=63.0, few=57.2),
     run('ce-swa-crt_resnet32_cifar10', 71.125), run('gnm_vit_cifar100', 90),
     run('gnm_vit_inat', 76.5, many=61.5, few=79.3)]
-SHORT = '[61.00 ± 1.41](docs/results/one.md)'
+SHORT = '[61.00 ± 1.41](docs/results/studies/one.md)'
 
 CASES = {
     'columns that end a config': (
@@ -39,25 +39,25 @@ CASES = {
         '| `ce`, published | 70.70 |  |  |  |  |\n| `ce`, ours |  | 1.00 |  |  | |',
         '| accuracy (%) | cifar10 | cifar10-short | digits | resnet50_inat | cifar100 |\n|---|\n'
         '| `ce`, published | 70.70 |  |  |  |  |\n'
-        f'| `ce`, ours | [67.31](docs/results/one.md) | {SHORT} | [91.40](docs/results.md) | '
-        '[61.70](docs/results/one.md) | – |'),
+        f'| `ce`, ours | [67.31](docs/results/studies/one.md) | {SHORT} | [91.40](docs/results.md) | '
+        '[61.70](docs/results/studies/one.md) | – |'),
     'methods in the row above': (
         '| | in stage 1 | in both |\n|---|---|---|\n| SWA | `ce-swa-crt` | `other` |\n'
         '| ours |  |  |',
         '| | in stage 1 | in both |\n|---|---|---|\n| SWA | `ce-swa-crt` | `other` |\n'
-        '| ours | [71.12](docs/results/one.md) |  |'),
+        '| ours | [71.12](docs/results/studies/one.md) |  |'),
     'a column of measured numbers': (
         '| row | `vit_cifar100` | published | ours | time |\n|---|\n| GNM | `gnm` | 90.28 |  | 41 |',
         '| row | `vit_cifar100` | published | ours | time |\n|---|\n'
-        '| GNM | `gnm` | 90.28 | [90.00](docs/results/one.md) | 41 |'),
+        '| GNM | `gnm` | 90.28 | [90.00](docs/results/studies/one.md) | 41 |'),
     'published by groups': (
         '| | published | ours |\n|---|\n| `ce_resnet50_inat` | 72.2, 63.0, 57.2, 61.7 |  |',
         '| | published | ours |\n|---|\n| `ce_resnet50_inat` | 72.2, 63.0, 57.2, 61.7 | '
-        '[72.20, 63.00, 57.20, 61.70](docs/results/one.md) |'),
+        '[72.20, 63.00, 57.20, 61.70](docs/results/studies/one.md) |'),
     'groups as columns': (
         '| | many | medium | all |\n|---|\n| `gnm_vit_inat`, ours (ViT) |  |  |  |',
-        '| | many | medium | all |\n|---|\n| `gnm_vit_inat`, ours (ViT) | [61.50](docs/results/one.md) '
-        '| [-](docs/results/one.md) | [76.50](docs/results/one.md) |'),
+        '| | many | medium | all |\n|---|\n| `gnm_vit_inat`, ours (ViT) | [61.50](docs/results/studies/one.md) '
+        '| [-](docs/results/studies/one.md) | [76.50](docs/results/studies/one.md) |'),
 }
 
 
@@ -78,7 +78,7 @@ def test_a_number_without_a_record_is_taken_out():
 def test_a_copy_of_the_images_is_named_and_gives_way_to_the_original_ones():
     page = '| | cifar10 |\n|---|---|\n| `ce`, ours |  |\n'
     copied = [run('ce_resnet32_cifar10', 67, seed=seed, test='copy') for seed in (0, 1)]
-    assert '| [67.00 ± 0.00](docs/results/one.md) ([JPEG](docs/results/cifar10-sensitivity.md)) |' in (
+    assert '| [67.00 ± 0.00](docs/results/studies/one.md) ([JPEG](docs/results/studies/cifar10-sensitivity.md)) |' in (
         filled(page, copied, CONFIGS, 'docs', ['copy']))
     original = run('ce_resnet32_cifar10', 70, study='reproduce/cifar10-original')
     assert '| [70.00](docs/results.md) |' in filled(page, [*copied, original], CONFIGS, 'docs',

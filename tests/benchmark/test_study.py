@@ -1,4 +1,4 @@
-"""The pages of docs/results hold what the records say, and nothing else."""
+"""The pages of docs/results/studies hold what the records say, and nothing else."""
 
 import json
 import sys
@@ -13,12 +13,12 @@ import study  # noqa: E402
 
 from ltcls.engine.configs import config_names  # noqa: E402
 
-PAGES = sorted(name for name in study.STUDIES if (study.RESULTS / f'{name}.md').is_file())
+PAGES = sorted(name for name in study.STUDIES if (study.PAGES / f'{name}.md').is_file())
 
 
 @pytest.mark.parametrize('name', PAGES)
 def test_a_page_is_the_one_its_records_make(name):
-    assert (study.RESULTS / f'{name}.md').read_text() == study.page(name)
+    assert (study.PAGES / f'{name}.md').read_text() == study.page(name)
 
 
 @pytest.mark.parametrize('name', sorted(study.STUDIES))

@@ -5,8 +5,8 @@
     python tools/analysis/ablation.py flattening --dry-run           # two iterations of every run
 
 Runs lie in work_dirs/ablation/seed{S}/{config} and are shared between ablations; finished ones are
-used again, interrupted ones go on. The table and the picture go beside them, or with --publish to
-docs/results, with the records. --collect-only makes them from the runs that are there.
+used again, interrupted ones go on. Table, picture and records go beside them, or with --publish to
+docs/results/studies and docs/results/records. --collect-only makes them from the runs that are there.
 """
 
 import argparse
@@ -112,8 +112,8 @@ def train(spec: dict, work: Path, seeds: list[int], options: argparse.Namespace)
                 dry_run=options.dry_run, command=' '.join(['python', *sys.argv])))
 
 
-def summarise(name: str, spec: dict, work: Path, results: Path) -> Path:
-    """Collect the records, write the page and the picture; returns the page.
+def summarise(name: str, spec: dict, work: Path, results: Path, pages: Path) -> Path:
+    """Collect the records below `results`, write page and picture into `pages`; returns the page.
 
     Raises:
         FileNotFoundError: no finished run.
@@ -125,8 +125,8 @@ def summarise(name: str, spec: dict, work: Path, results: Path) -> Path:
     if not records:
         raise FileNotFoundError(f'There is no finished run of {name} in {work}: leave out '
                                 '--collect-only.')
-    picture = write_comparison(records, results / f'{name}.png')
-    page = results / f'{name}.md'
+    picture = write_comparison(records, pages / f'{name}.png')
+    page = pages / f'{name}.md'
     text = study.page(name, results)
     title, rest = text.split('\n', 1)
     page.write_text(f'{title}\n\n![accuracy by group and class]({picture.name})\n{rest}')
@@ -143,7 +143,7 @@ def main() -> int:
     arguments.add_argument('--data-root', help='folder of the data, instead of that of the configs')
     arguments.add_argument('--amp', action='store_true', help='bfloat16, channels-last memory')
     arguments.add_argument('--collect-only', action='store_true', help='train nothing')
-    arguments.add_argument('--publish', action='store_true', help='results go to docs/results')
+    arguments.add_argument('--publish', action='store_true', help='results go to docs/results/studies')
     arguments.add_argument('--dry-run', action='store_true',
                            help='random images, two iterations of every stage, no table')
     options = arguments.parse_args()
@@ -157,8 +157,9 @@ def main() -> int:
         if not options.collect_only:
             train(spec, options.work_dir, options.seeds, options)
         name = options.ablation + ('' if options.data == 'cifar10' else f'-{options.data}')
-        results = study.RESULTS if options.publish else options.work_dir
-        print(summarise(name, spec, options.work_dir, results))
+        results, pages = ((study.RESULTS, study.PAGES) if options.publish else
+                          (options.work_dir, options.work_dir))
+        print(summarise(name, spec, options.work_dir, results, pages))
     except (ValueError, FileNotFoundError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

@@ -17,7 +17,7 @@ from typing import Iterable, NamedTuple
 
 NO_CONFIG = '–'      # there is none for this cell; an empty cell has not been run
 GROUPS = ('many', 'medium', 'few', 'all')
-COPIES = 'JPEG', 'results/cifar10-sensitivity.md'     # what they are called, and what they cost
+COPIES = 'JPEG', 'results/studies/cifar10-sensitivity.md'     # what they are called, and what they cost
 OURS = re.compile(r'`([^`]+)`, ours(?: \(.*\))?')
 NAMED = re.compile(r'`([^`]+)`')
 
@@ -106,7 +106,7 @@ def _value(found: _Found | None, parts: list[str], links: str) -> str:
         return ''
     numbers = [[_accuracy(record, part) for record in found.records] for part in parts]
     text = ', '.join('-' if None in values else _mean(values) for values in numbers)
-    page = 'results.md' if found.study == 'reproduce' else f'results/{found.study}.md'
+    page = 'results.md' if found.study == 'reproduce' else f'results/studies/{found.study}.md'
     name, reason = COPIES
     note = f' ([{name}]({links}/{reason}))' if found.copied else ''
     return f'[{text}]({links}/{page}){note}'

@@ -1,4 +1,4 @@
-"""Tables of docs/results from the records of runs.
+"""Tables of docs/results/studies from the records of runs.
 
     python tools/benchmark/study.py digits --run --seeds 0 1 2
     python tools/benchmark/study.py cifar10-short --collect work_dirs/seed0 work_dirs/seed1
@@ -6,7 +6,7 @@
 
 The first form trains each row with each seed in work_dirs/STUDY/seed{S}; what is finished is used
 as it is, and what was interrupted goes on. It and the second form copy the evaluation records of
-the study's configs into docs/results/records/STUDY; all write the page docs/results/STUDY.md from
+the study's configs into docs/results/records/STUDY; all write docs/results/studies/STUDY.md from
 what is there. A row without a record stays empty.
 """
 
@@ -32,6 +32,7 @@ from ltcls.evaluation.record import read_record  # noqa: E402
 from ltcls.hooks.sample_weights import WEIGHTS_LOG  # noqa: E402
 
 RESULTS = ROOT / 'docs' / 'results'
+PAGES = RESULTS / 'studies'
 WORK = Path('work_dirs')
 IMAGES = ('Images: all of CIFAR-10, encoded anew as JPEG of quality 75, colours at half the '
           'resolution: not the pixels of the original release.')
@@ -168,9 +169,9 @@ STUDIES = {
               'that learn with focal loss and LDAM, and the second seed of CE, went on from epoch '
               '20 of their controls. '
               f'{IMAGES} Published numbers are of 200 epochs: only the order of rows can be '
-              'compared. The result is that of the last epoch. L2RW and the second seeds of CB-CE, '
-              'deferred or not, of CE with tau = 0 and of meta-reweighting with CE are in float32, on a '
-              'processor that has no bfloat16 ([what that changes](cifar10-sensitivity.md)).',
+              'compared. The result is that of the last epoch. L2RW, Meta-Weight-Net and the second '
+              'seeds of CB-CE, deferred or not, of CE with tau = 0 and of meta-reweighting with CE are '
+              'in float32, on a processor that has no bfloat16 ([what that changes](cifar10-sensitivity.md)).',
         shows='One or two seeds, and rows without a run. The class weights do it, in the last epochs: '
               'deferred they take CE from 60 to 69, from the first epoch on they help the two '
               'rarest classes at the cost of the others. Meta-reweighting without its learned part '
@@ -191,7 +192,10 @@ STUDIES = {
               'apart in the first such epochs and does not recover. L2RW learns whole weights from '
               'the first epoch on, and 30 epochs are too few for it: at the end four of five '
               'images of a batch weigh nothing and one has more than a sixth of the weight, so that '
-              'few images train the network, and it is still at 37.',
+              'few images train the network, and it is still at 37. Meta-Weight-Net, with the values '
+              "of its authors' program for noisy labels, learns that every sample weighs less: a "
+              'weight is 0.55 in the mean at first, 0.10 after five epochs and 0.03 at the end, and '
+              'the steps of the network shrink with it, as they are the mean of weight times loss.',
         beside='published, 200 epochs (Jamal et al., CVPR 2020)',
         rows=[
             ('ce_resnet32_cifar10-short', 'CE', 70.36),
@@ -199,6 +203,8 @@ STUDIES = {
             ('cb-ce-drw_resnet32_cifar10-short', 'CB-CE, deferred', None),
             ('l2rw_resnet32_cifar10-short', 'L2RW', 72.23),
             ('meta_weight_net_resnet32_cifar10-short', 'Meta-Weight-Net', 73.57),
+            ('meta_weight_net-imbalance_resnet32_cifar10-short',
+             "Meta-Weight-Net, its authors' program for imbalance", None),
             ('meta_reweight-tau0_resnet32_cifar10-short', 'CE, tau = 0', None),
             ('meta_reweight_resnet32_cifar10-short', 'Meta-reweighting, CE', 76.41),
             ('meta_reweight-tau1_resnet32_cifar10-short', 'Meta-reweighting, CE, tau = 1', None),
@@ -388,13 +394,13 @@ def main() -> None:
         folders = [*folders, *run(options.study, options.seeds,
                                   f'python tools/benchmark/study.py {words}')]
     collect(options.study, folders)
-    target = RESULTS / f'{options.study}.md'
+    target = PAGES / f'{options.study}.md'
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page(options.study))
     print(f'written to {target.relative_to(ROOT)}')
     logs = weight_logs(options.study)
     if logs:
-        save(plot_sample_weights(logs), RESULTS / f'{options.study}_weights.png')
+        save(plot_sample_weights(logs), PAGES / f'{options.study}_weights.png')
 
 
 if __name__ == '__main__':
