@@ -9,6 +9,8 @@ from typing import Callable
 import torch
 import torch.multiprocessing
 
+from ltcls.engine.distributed import end_group
+
 
 def on_two_ranks(scenes: Callable[[int], dict], folder: str | Path) -> list[dict]:
     """What `scenes(rank)`, a function of a test module, returns on rank 0 and on rank 1."""
@@ -29,4 +31,4 @@ def _work(rank: int, scenes: Callable[[int], dict], folder: str) -> None:
         'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
     torch.save(scenes(rank), f'{folder}/rank{rank}.pth')
     torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    end_group()

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import time
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -36,7 +37,17 @@ def setup_distributed(launcher: str = 'none', timeout: int | None = None):
             barrier()
     finally:
         if started:
-            torch.distributed.destroy_process_group()
+            end_group()
+
+
+def end_group() -> None:
+    """Leave the process group.
+
+    The threads of gloo need the interpreter lock for the last tensors they let go of, and PyTorch 2.4
+    ends them while it holds the lock: without the pause a run on a busy machine may never end.
+    """
+    time.sleep(0.1)
+    torch.distributed.destroy_process_group()
 
 
 @contextmanager

@@ -212,7 +212,7 @@ def test_what_runs_put_into_checkpoints_is_accepted(tmp_path):
         meta=dict(epoch=3, dataset_meta=dict(classes=('a', 'b'), class_counts=np.array([3, 1])),
                   score=np.float64(0.5), count=np.int64(3), flag=np.bool_(True)),
         rest=dict(size=torch.Size([2]), dtype=torch.float16, device=torch.device('cpu'),
-                  names={'a', 'b'}, counter=collections.Counter('aab'), raw=b'x', z=1j,
+                  counter=collections.Counter('aab'), raw=b'x', z=1j,
                   history=HistoryBuffer([1.0], [1]), keys={(1, 2): 3}, draws=torch.get_rng_state()))
     PlainCheckpointHook().before_save_checkpoint(None, checkpoint)
     torch.save(checkpoint, tmp_path / 'epoch_3.pth')
