@@ -38,7 +38,7 @@ def exponential_counts(largest: int, num_classes: int, imbalance: float) -> list
     double precision, as all public long-tailed CIFAR code does.
 
     Raises:
-        ValueError: imbalance below 1, or fewer than 2 classes with imbalance above 1.
+        ValueError: imbalance below 1.
     """
     if imbalance < 1:
         raise ValueError(f'imbalance={imbalance} must be a factor of at least 1, e.g. 100.')

@@ -344,18 +344,3 @@ def _warn(message: str) -> None:
         print_log(message, logger='current', level=logging.WARNING)
     else:
         logging.getLogger(__name__).warning(message)
-
-
-def main() -> None:
-    """Print the plugins with their state, then every component with the package it comes from."""
-    for plugin in plugin_states():
-        line = f'{plugin.name}  {plugin.package}  {plugin.value}  {plugin.status}  {plugin.error}'
-        print(line.rstrip())
-    for row in component_table():
-        print('  '.join(row))
-
-
-if __name__ == '__main__':
-    # `python -m` runs this file under another name; the state is in the imported module.
-    from ltcls.plugins import main as listing
-    listing()

@@ -155,7 +155,7 @@ def shown(root: Path, expected: tuple) -> str | None:
     """What is wrong with the first image of the second class, which is of one colour."""
     from ltcls.datasets import FolderLT
     images = FolderLT(root=str(root), verify='full')
-    index = images.get_gt_labels().tolist().index(1)
+    index = images.labels.tolist().index(1)
     found = images[index]['inputs']
     colour = found.reshape(3, -1)
     if len(images) != 12 or found.shape != (3, 24, 24):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class ActivationMaps(NamedTuple):
     """Of one image."""
 
-    maps: Tensor       # [C, h, w]; their means over the places, plus the bias, are the logits
+    maps: Tensor       # [C, h, w]; their means over the places are logits without bias or adjustment
     logits: Tensor     # [C]
 
 
@@ -30,7 +30,7 @@ def activation_maps(model, inputs: Tensor) -> ActivationMaps:
     """What each place of the last feature map adds to each class's logit.
 
     M_c(x, y) = sum_k w_ck f_k(x, y), for a cosine head with the row and the image's feature at unit
-    length, times the scale. The logits are those without a bias or an adjustment after training.
+    length, times the scale. The logits are those of the model.
 
     Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, Eq. 2.
 
@@ -70,11 +70,7 @@ def activation_maps(model, inputs: Tensor) -> ActivationMaps:
     if scales is not None:
         rows = scales[:, None] * rows
     maps = torch.einsum('ck,kxy->cxy', rows, places)
-    bias = getattr(model.head, 'bias', None)
-    logits = maps.mean(dim=(1, 2))
-    if bias is not None:
-        logits = logits + (bias if scales is None else scales * bias)
-    return ActivationMaps(maps, logits)
+    return ActivationMaps(maps, model.logits(features)[0])
 
 
 def write_activation_maps(run: Run, images: Sequence[str], path: Path,

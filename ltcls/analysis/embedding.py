@@ -7,8 +7,9 @@ from typing import Sequence
 
 import numpy as np
 import torch
-from terminaltables import AsciiTable
 from torch import Tensor
+
+from ltcls.evaluation.table import render
 
 from .runs import (Images, Run, build_dataset, class_groups, draw_images, load_model,
                    read_numbers)
@@ -94,17 +95,11 @@ def extract_features(model, images: Images, batch_size: int = 250) -> tuple[Tens
     return torch.cat(features), torch.cat(answers)
 
 
-def pca(features: Tensor, components: int = 2) -> tuple[Tensor, list[float]]:
-    """Coordinates [N, components] on the first principal axes, and each axis's share of variance.
-
-    An axis points where its largest entry is positive: the same features give the same map.
-    """
-    centred = features - features.mean(dim=0)
-    _, values, axes = torch.linalg.svd(centred, full_matrices=False)
-    axes = axes[:components]
-    signs = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True)).sign()
-    shares = values.square() / values.square().sum().clamp(min=1e-300)
-    return centred @ (signs * axes).T, shares[:components].tolist()
+def pca(features: Tensor) -> tuple[Tensor, list[float]]:
+    """Coordinates [N, 2] on the first principal axes, and each axis's share of variance."""
+    from sklearn.decomposition import PCA
+    model = PCA(2)
+    return torch.from_numpy(model.fit_transform(features)), model.explained_variance_ratio_.tolist()
 
 
 def tsne(features: Tensor, perplexity: float = 30.0, seed: int = 0) -> Tensor:
@@ -224,6 +219,4 @@ def features_table(found: Sequence[dict], names: Sequence[str]) -> str:
             rows.append([name, part, *('-' if value is None else f'{value:.3f}' for value in (
                 test['within'], test['nearest'], ratio, numbers['shift'], numbers['row_norm'],
                 test['length']))])
-    table = AsciiTable(rows)
-    table.justify_columns = {i: 'left' if i < 2 else 'right' for i in range(len(rows[0]))}
-    return table.table
+    return render(rows)

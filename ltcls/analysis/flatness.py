@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Callable, Iterator, NamedTuple, Sequence
 
 import torch
-from terminaltables import AsciiTable, GithubFlavoredMarkdownTable
 from torch import Tensor
 
 from ltcls.evaluation.record import package_versions
+from ltcls.evaluation.table import render
 
 from .hessian import hutchinson_trace, lanczos
 from .landscape import directions, steps_of, walk
@@ -244,9 +244,7 @@ def flatness_table(found: Sequence[dict], names: Sequence[str], markdown: bool =
     for name, one in zip(names, found):
         for part in part_names(one):
             rows.append([name, part, *(_show(pick(one, part)) for _, pick in columns)])
-    table = GithubFlavoredMarkdownTable(rows) if markdown else AsciiTable(rows)
-    table.justify_columns = {i: 'left' if i < 2 else 'right' for i in range(len(rows[0]))}
-    return table.table
+    return render(rows, markdown)
 
 
 def part_names(found: dict) -> list[str]:

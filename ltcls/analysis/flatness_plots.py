@@ -37,21 +37,21 @@ def plot_flatness(found: Sequence[dict], names: Sequence[str]) -> 'Figure | None
     panels = []
     for i, row in enumerate(found[0].get('random', {}).get('noises', ())):
         panels.append((f"loss of each draw, {row['noise']} {row['scale']:g}",
-                       lambda axes, i=i: _draw_fluctuation(axes, found, names, i)))
+                       lambda axes, i=i: _draw_fluctuation(axes, found, i)))
     if all('sam' in one for one in found):
         panels.append((f"rise in SAM's direction, rho {found[0]['sam']['rho']:g}",
-                       lambda axes: _draw_numbers(axes, found, names, 'sam', ['sharpness'])))
+                       lambda axes: _draw_numbers(axes, found, 'sam', ['sharpness'])))
     if all('hessian' in one for one in found):
         panels.append(('Hessian: largest and smallest eigenvalue',
-                       lambda axes: _draw_numbers(axes, found, names, 'hessian',
+                       lambda axes: _draw_numbers(axes, found, 'hessian',
                                                   ['top', 'bottom'])))
         panels.append(('Hessian: trace',
-                       lambda axes: _draw_numbers(axes, found, names, 'hessian', ['trace'])))
+                       lambda axes: _draw_numbers(axes, found, 'hessian', ['trace'])))
     if all('line' in one for one in found):
         parts = [''] if len(found) == 1 else list(found[0]['line']['parts'])
         for part in parts:
             panels.append((f'along a random direction{part and ", " + part}',
-                           lambda axes, part=part: _draw_lines(axes, found, names, part)))
+                           lambda axes, part=part: _draw_lines(axes, found, part)))
     if not panels:
         return None
     columns = min(len(panels), 3)
@@ -100,7 +100,7 @@ def plot_landscape(found: dict, part: str = 'overall') -> 'Figure':
     return figure
 
 
-def _draw_fluctuation(axes: 'Axes', found: Sequence[dict], names: Sequence[str], i: int) -> None:
+def _draw_fluctuation(axes: 'Axes', found: Sequence[dict], i: int) -> None:
     rows = [one['random']['noises'][i]['parts'] for one in found]
     parts = list(rows[0])
     for place, number, part in _places(found, parts):
@@ -118,7 +118,7 @@ def _draw_fluctuation(axes: 'Axes', found: Sequence[dict], names: Sequence[str],
     _part_axis(axes, parts)
 
 
-def _draw_numbers(axes: 'Axes', found: Sequence[dict], names: Sequence[str], probe: str,
+def _draw_numbers(axes: 'Axes', found: Sequence[dict], probe: str,
                   keys: Sequence[str]) -> None:
     parts = list(found[0][probe]['parts'])
     for place, number, part in _places(found, parts):
@@ -139,7 +139,7 @@ def _draw_numbers(axes: 'Axes', found: Sequence[dict], names: Sequence[str], pro
     _part_axis(axes, parts)
 
 
-def _draw_lines(axes: 'Axes', found: Sequence[dict], names: Sequence[str], part: str) -> None:
+def _draw_lines(axes: 'Axes', found: Sequence[dict], part: str) -> None:
     lowest = np.inf
     for number, one in enumerate(found):
         steps = one['line']['steps']

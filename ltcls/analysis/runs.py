@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from ltcls.compat import load_from_disk
 from ltcls.datasets import collate_batch
 from ltcls.engine.check import check_names
-from ltcls.engine.checkpoint import latest_checkpoint
+from ltcls.engine.checkpoint import check_fits, latest_checkpoint, read_checkpoint
 from ltcls.engine.dry_run import unloaded
 from ltcls.evaluation.record import read_log, read_record
 from ltcls.evaluation.scores import GROUPS
@@ -25,7 +25,7 @@ from ltcls.models import Classifier
 from ltcls.registry import DATASETS, MODELS
 
 # Weights come from the run's checkpoint; these would fetch others first, or change the numbers.
-LEFT_OUT = ('precision', 'compile', 'cuda_graphs', 'init_cfg', 'frozen')
+LEFT_OUT = ('precision', 'compile', 'cuda_graphs', 'frozen')
 
 # What a checkpoint holds beside parameters: batch norm's statistics, class counts, class means.
 BUFFERS = ('running_mean', 'running_var', 'num_batches_tracked', 'class_counts', 'center',
@@ -132,12 +132,9 @@ def load_model(run: Run, device: str | torch.device = 'cpu') -> Classifier:
         node.pop(name, None)
     node['backbone'].update(unloaded(node['backbone']))
     model = MODELS.build(dict(node, data_preprocessor=run.config['data_preprocessor']))
-    state = load_from_disk(str(path), map_location='cpu')['state_dict']
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        reason = ' '.join(str(error).split())
-        raise ValueError(f'{path} does not fit the config in evaluation.json: {reason}') from None
+    content = read_checkpoint(path)
+    check_fits(model, content, path)
+    model.load_state_dict(content['state_dict'])
     model.to(device)
     model.bind(model.class_counts)
     return model.eval().requires_grad_(True)

@@ -149,14 +149,6 @@ class LongTailDataset(Dataset):
     def class_counts(self) -> list[int]:
         return self.metainfo['class_counts']
 
-    def get_gt_labels(self) -> np.ndarray:
-        """Labels int64 [N], by the name mmengine's tools look for."""
-        return self.labels
-
-    def get_cat_ids(self, index: int) -> list[int]:
-        """The label of one image, as a list."""
-        return [int(self.labels[index])]
-
     def __len__(self) -> int:
         return len(self.labels)
 

@@ -38,23 +38,22 @@ class CIFARLT(ImageFileDataset):
         super().__init__(root=root, split=split, in_memory=True, **arguments)
 
     def scan(self) -> tuple[list[str], np.ndarray]:
-        part = 'test' if self.split == 'test' else 'train'
         tree = os.path.join(self.root, 'train')
         if not os.path.isdir(tree):
-            return self._scan_release(part)
+            return self._scan_release()
         names = self.classes or subfolders(tree)
         if len(names) != self.num_classes:
             raise DataError(f'{type(self).__name__} has {self.num_classes} classes, but {tree} '
                             f'holds {len(names)} class folders. Check root, or use FolderLT.')
-        folder = os.path.join(self.root, part)
+        folder = os.path.join(self.root, self.part)
         absent = sorted(set(names) - set(subfolders(folder))) if os.path.isdir(folder) else names
         if absent:
             raise DataError(f"{folder} lacks the class folder '{absent[0]}'. Complete the tree, or "
                             'point root at the official release.')
         return names, self.scan_tree(folder, names)
 
-    def _scan_release(self, part: str) -> tuple[list[str], np.ndarray]:
-        data = self._read_release(part == 'train')
+    def _scan_release(self) -> tuple[list[str], np.ndarray]:
+        data = self._read_release(self.part == 'train')
         names = self.classes or list(data.classes)
         if len(names) != self.num_classes:
             raise DataError(f'{type(self).__name__} has {self.num_classes} classes; classes= names '

@@ -30,9 +30,6 @@ class DigitsLT(LongTailDataset):
 
     image_size = 8
 
-    def __init__(self, root: str | None = None, split: str = 'train', **arguments):
-        super().__init__(root=root, split=split, **arguments)
-
     def scan(self) -> tuple[list[str], np.ndarray]:
         from sklearn.datasets import load_digits
         digits = load_digits()

@@ -11,7 +11,7 @@ from PIL import Image
 
 from .base import DataError, LongTailDataset
 from .decoding import BACKENDS, check_backend, fast_reader, pipeline_for
-from .paths import find_absent
+from .paths import PathTable, find_absent
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 # The last bytes of a complete file; a format without an entry is decoded to be checked.
@@ -129,11 +129,6 @@ def walk(folder: str, prefix: str, ignored: list[str], above: tuple[str, ...] = 
             ignored.append(prefix + name)
 
 
-def pack(names: list[str]) -> np.ndarray:
-    """File names as one array of bytes, [N]: a fifth of the memory of a list of strings."""
-    return np.array([os.fsencode(name) for name in names] or [b''], dtype=bytes)[:len(names)]
-
-
 class ImageFileDataset(LongTailDataset):
     """Images in files below `folder`, at the relative `paths`.
 
@@ -160,7 +155,7 @@ class ImageFileDataset(LongTailDataset):
         self.verify = verify
         self.backend = backend
         self.folder = ''
-        self.paths = pack([])     # [M] names as bytes, then [N] after the selection
+        self.paths = PathTable.pack([])     # [M], then [N] after the selection
         super().__init__(pipeline=pipeline_for(pipeline, backend), **arguments)
 
     def scan_tree(self, folder: str, classes: list[str],
@@ -197,7 +192,7 @@ class ImageFileDataset(LongTailDataset):
             warnings.warn(f'{folder}: {len(ignored)} files are ignored because their names do not '
                           f'end like an image, for example {ignored[0]}.')
         self.folder = folder
-        self.paths = pack(paths)
+        self.paths = PathTable.pack(paths)
         return np.repeat(np.arange(len(classes)), sizes)
 
     def prepare(self) -> dict[int, str]:

@@ -9,7 +9,8 @@ import numpy as np
 from ltcls.registry import DATASETS
 
 from .base import DataError
-from .files import ImageFileDataset, pack, subfolders, unreadable
+from .files import ImageFileDataset, subfolders, unreadable
+from .paths import PathTable
 from .selection import class_positions, class_safe_split
 
 COLUMNS = ('path', 'label', 'split')
@@ -187,7 +188,7 @@ class FolderLT(ImageFileDataset):
             raise DataError(f"{self.csv} lists no image with split '{part}'. Add some, or choose "
                             'another split.')
         self.folder = self.root
-        self.paths = pack(paths)
+        self.paths = PathTable.pack(paths)
         labels = np.asarray(labels, dtype=np.int64)
         return self.classes, self._draw(labels, self.classes) if self.draws_test else labels
 

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ltcls.registry import FUNCTIONS
 
@@ -113,6 +113,4 @@ def _own_draws():
 
 @FUNCTIONS.register_module()
 def seed_worker(worker_id: int) -> None:
-    """Seed numpy in a worker from torch's seed for it, which is new in every epoch and rank."""
-    np.random.seed(get_worker_info().seed % 2 ** 32)
-    torch.set_num_threads(1)
+    """Nothing: torch seeds each worker anew in every epoch; mmengine's own would repeat the seeds."""

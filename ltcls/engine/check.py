@@ -301,8 +301,7 @@ def _check_component(key: str, node, table) -> None:
     found = _registered(key, name, table)
     accepted, others = arguments_of(found)
     # What the engine adds, and what the registry itself reads.
-    free = {'type', 'priority', '_scope_', 'init_cfg', 'paramwise_cfg', 'constructor',
-            'convert_to_iter_based'}
+    free = {'type', 'priority', '_scope_', 'paramwise_cfg', 'constructor', 'convert_to_iter_based'}
     for argument, value in node.items():
         if argument not in free:
             _check_argument(key, name, argument, accepted, others)

@@ -7,7 +7,7 @@ from typing import Sequence
 import torch
 from torch import nn
 
-from ltcls.compat import load_from_disk
+from ltcls.compat import load_from_disk, save_to_disk
 from ltcls.engine.same_data import check_classes, check_images
 
 
@@ -168,10 +168,8 @@ def write_init(source: Path, target: Path, parts: Sequence[str], same_data: bool
         meta['dataset_meta'] = trained.get('dataset_meta')
     if same_data:
         meta['fingerprints'] = trained.get('fingerprints')
-    temporary = target.with_suffix('.tmp')
-    torch.save(dict(state_dict=wanted, parts=list(parts), source=source.parent.name, meta=meta),
-               temporary)
-    temporary.replace(target)
+    save_to_disk(dict(state_dict=wanted, parts=list(parts), source=source.parent.name, meta=meta),
+                 str(target))
 
 
 def load_init(model: nn.Module, path: Path, dataset=None) -> str:

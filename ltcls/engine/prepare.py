@@ -12,6 +12,7 @@ from ltcls.engine.check import LOADERS, check_config, check_option_names, check_
 from ltcls.engine.configs import find_config
 
 # Where a run is stored and what it was continued from do not make it another experiment.
+READING = ('pipeline', 'backend', 'in_memory', 'verify', 'skip_bad_images', 'download')
 NOT_THE_EXPERIMENT = ('work_dir', 'resume', 'load_from', 'launcher', 'log_level', 'visualizer')
 
 
@@ -68,7 +69,7 @@ def load_config(config: str | Path, options: Options) -> Config:
         if cfg.get(name) is not None:
             _complete_loader(cfg[name], options)
     if cfg.get('val_dataloader') is None:
-        cfg.val_cfg = None                # mmengine wants all of a validation or nothing
+        cfg.val_cfg = cfg.val_evaluator = None      # mmengine wants all of a validation or nothing
     cfg.setdefault('val_cfg', dict())
     cfg.setdefault('test_cfg', dict())
     # The log is ours (TrainingLogHook); mmengine's own narration stays in the log file's warnings.
@@ -125,6 +126,12 @@ def plain_config(cfg: Config) -> dict:
     if rate_scale(cfg) == 1:          # neither does a scaling by one
         content.pop('auto_scale_lr', None)
     return json.loads(json.dumps(content))
+
+
+def images_of(dataset: dict) -> dict:
+    """What the config of a data set says of which images it holds, and not of how they are read."""
+    return {key: images_of(value) if isinstance(value, dict) else value
+            for key, value in dataset.items() if key not in READING}
 
 
 def images_a_step(cfg: Config) -> int:

@@ -14,7 +14,8 @@ from ltcls.engine.checkpoint import (best_checkpoint, damage, finished_checkpoin
 from ltcls.engine.configs import find_config
 from ltcls.engine.distributed import check_shared
 from ltcls.engine.interruption import says_how_to_go_on, stops_on_request
-from ltcls.engine.prepare import Options, first_difference, load_config, plain_config
+from ltcls.engine.prepare import (Options, first_difference, images_of, load_config,
+                                  plain_config)
 from ltcls.engine.same_data import begin_anew, fingerprint_of
 from ltcls.engine.stage import (announce, read_stored_config, run_stage, started_from_selected,
                                 validates_on_test)
@@ -40,8 +41,7 @@ def run(config: str | Path, options: Options) -> dict:
             while `options.resume` does not ask for its rest.
     """
     with stops_on_request():
-        check_all(config, options)
-        return _run(config, options, resume=options.resume)
+        return _run(check_all(config, options), options, resume=options.resume)
 
 
 def stages(config: str | Path, options: Options,
@@ -78,8 +78,8 @@ def _beside(cfg: Config, earlier: Path) -> Path:
     return parent / earlier.stem
 
 
-def check_all(config: str | Path, options: Options) -> None:
-    """Check every stage before the first one trains."""
+def check_all(config: str | Path, options: Options) -> list[tuple[Path, Config]]:
+    """The stages, checked before the first one trains."""
     found = stages(config, options)
     _check_apart(found)
     for (_, cfg), (_, later) in zip(found, found[1:]):
@@ -92,6 +92,7 @@ def check_all(config: str | Path, options: Options) -> None:
     if isinstance(options.resume, str) and not Path(options.resume).is_file():
         raise FileNotFoundError(f'--resume: there is no checkpoint {options.resume}.')
     _check_folder(found[-1][1], options.resume)
+    return found
 
 
 def _check_apart(found: list[tuple[Path, Config]]) -> None:
@@ -208,29 +209,30 @@ def _is_amp(config: dict) -> bool:
     return model.get('precision') == 'bfloat16' and model.get('channels_last') is True
 
 
-def _run(config: str | Path, options: Options, resume: bool | str, earlier: bool = False) -> dict:
-    path = find_config(config)
-    cfg = load_config(path, options)
-    with alone_in(Path(cfg.work_dir)):
-        check_shared(Path(cfg.work_dir))
-        return _run_alone(path, cfg, options, resume, earlier)
+def _run(found: list[tuple[Path, Config]], options: Options, resume: bool | str,
+         earlier: bool = False) -> dict:
+    """The last of these stages, after those before it where they are not finished."""
+    work_dir = Path(found[-1][1].work_dir)
+    with alone_in(work_dir):
+        check_shared(work_dir)
+        return _run_alone(found, options, resume, earlier)
 
 
-def _run_alone(path: Path, cfg: Config, options: Options, resume: bool | str,
+def _run_alone(found: list[tuple[Path, Config]], options: Options, resume: bool | str,
                earlier: bool) -> dict:
+    path, cfg = found[-1]
     work_dir = Path(cfg.work_dir)
-    record = work_dir / 'evaluation.json'
     finished, newest, recorded, lines = _found_by_first_rank(cfg, resume, earlier)
     for line in lines:
         announce(line)
     if finished is not None and recorded:
-        found = read_record(record)
-        data = (fingerprint_of(found, 'train') or 'unknown')[:12]
+        record = read_record(work_dir / 'evaluation.json')
+        data = (fingerprint_of(record, 'train') or 'unknown')[:12]
         announce(f'{path.stem}: finished before in {work_dir}, on data {data}, used as it is')
-        return found
+        return record
     init, selected = None, False
     if cfg.get('init_from') is not None:
-        source, selected, same_data = _start(path, cfg, options)
+        source, selected, same_data = _start(found, options)
         init = work_dir / 'init.pth'
         if is_main_process():
             write_init(source, init, cfg.init_from.parts, same_data)
@@ -244,27 +246,22 @@ def _run_alone(path: Path, cfg: Config, options: Options, resume: bool | str,
         return run_stage(path, cfg, options, init=init, checkpoint=checkpoint, selected=selected)
 
 
-def _start(path: Path, cfg: Config, options: Options) -> tuple[Path, bool, bool]:
+def _start(found: list[tuple[Path, Config]], options: Options) -> tuple[Path, bool, bool]:
     """The checkpoint that a stage starts from, made first where it has to be; whether it was chosen
     among others on the test set, as far as one can know; whether it has the images of this stage."""
-    if 'config' not in cfg.init_from:
+    *before, (_, cfg) = found
+    if not before:
         source = Path(cfg.init_from.checkpoint)
         selected = (source.name.startswith('best_')
                     or started_from_selected(read_checkpoint(source)))
         return source, selected, False
-    earlier = earlier_config(path, cfg)
-    below = replace(options, work_dir=_beside(cfg, earlier))
-    selected = _run(earlier, below, resume=True, earlier=True).get('selected_on_test', False)
-    stage = load_config(earlier, below)
-    same_data = _images(stage) == _images(cfg)
+    selected = _run(before, options, resume=True, earlier=True).get('selected_on_test', False)
+    _, stage = before[-1]
+    same_data = (images_of(stage.train_dataloader.dataset)
+                 == images_of(cfg.train_dataloader.dataset))
     if cfg.init_from.get('checkpoint') == 'best':
         return best_checkpoint(stage.work_dir), selected or validates_on_test(stage), same_data
     return finished_checkpoint(stage.work_dir, stage.train_cfg.max_epochs), selected, same_data
-
-
-def _images(cfg: Config) -> dict:
-    """What a config says about the training images, but for how they are augmented."""
-    return {key: value for key, value in cfg.train_dataloader.dataset.items() if key != 'pipeline'}
 
 
 def _found_by_first_rank(cfg: Config, resume: bool | str, earlier: bool

@@ -22,7 +22,8 @@ from ltcls.engine.device import (fuse_optimizer, keep_freed_memory, pin_batches,
                                  slow_precision)
 from ltcls.engine.dry_run import without_weights
 from ltcls.engine.interruption import InterruptionHook
-from ltcls.engine.prepare import Options, images_a_step, plain_config, rate_scale
+from ltcls.engine.prepare import (Options, images_a_step, images_of, plain_config,
+                                  rate_scale)
 from ltcls.engine.same_data import check_classes, check_images, other_test_images
 from ltcls.evaluation.record import (build_record, forget_peak_memory, peak_memory, read_log,
                                      write_record)
@@ -36,8 +37,6 @@ CONFIG_NAME = 'config.json'
 # where learning rates differ by parameter, and of gradients that AccumulationHook does not lose.
 NOISE = ('FileClient', 'HardDiskBackend', 'is skipped since its requires_grad=False',
          'Resumed iteration number is not divisible')
-# How a data set reads its images, and not which they are.
-READING = ('pipeline', 'backend', 'in_memory', 'verify', 'skip_bad_images', 'download')
 _runners = itertools.count()
 
 
@@ -50,6 +49,13 @@ def announce(line: str) -> None:
 class _Runner(Runner):
     def dump_config(self) -> None:
         """Not this one, fitted to machine and checkpoint, but the one given: `store_config`."""
+
+    def resume(self, filename: str, *arguments, **options) -> None:
+        """Errors of the optimizer and the schedulers on what they are to resume name the file."""
+        try:
+            super().resume(filename, *arguments, **options)
+        except Exception as error:
+            raise ValueError(f'{filename} cannot be resumed with this config: {error}') from error
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -105,7 +111,7 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
         raise ValueError(f"model.frozen={cfg.model.get('frozen')} leaves nothing to train: free a "
                          'part, or set train_cfg.max_epochs=0.')
     give_data(runner, cfg, runner.train_loop, runner.val_loop, runner.test_loop)
-    _check_group_rules(runner)
+    _check_metrics(runner)
     for name, loop in (('val', runner.val_loop), ('test', runner.test_loop)):
         if loop is not None:
             check_apart(runner.train_dataloader.dataset, loop.dataloader.dataset, name)
@@ -118,7 +124,6 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
         if cfg.train_cfg.max_epochs:
             _check_iterations(runner, content['meta'], checkpoint)
         del content
-        _name_in_errors(runner, checkpoint)
         announce(f'continuing from {checkpoint.name}')
     elif init is not None:
         announce(load_init(bare(runner.model), init, runner.train_dataloader.dataset))
@@ -215,25 +220,15 @@ def _check_data(runner: Runner, meta: dict, checkpoint: Path) -> None:
         announce(line)
 
 
-def _check_group_rules(runner: Runner) -> None:
-    """Find a rule that does not fit the classes before the training, not in a validation."""
+def _check_metrics(runner: Runner) -> None:
+    """Find before the training that its test would leave no record, or what rules do not fit."""
+    if not any(hasattr(metric, 'record') for metric in runner.test_loop.evaluator.metrics):
+        raise ValueError('test_evaluator has no metric that makes a record: add ShotAccuracy.')
     counts = runner.train_dataloader.dataset.metainfo['class_counts']
     for loop in (runner.val_loop, runner.test_loop):
         for metric in loop.evaluator.metrics if loop is not None else ():
             if hasattr(metric, 'rule'):
                 shot_groups(counts, metric.rule)
-
-
-def _name_in_errors(runner: Runner, checkpoint: Path) -> None:
-    """Errors of the optimizer and the schedulers on what they are to resume name the file."""
-    resume = runner.resume
-
-    def named(*arguments, **options) -> None:
-        try:
-            resume(*arguments, **options)
-        except Exception as error:
-            raise ValueError(f'{checkpoint} cannot be resumed with this config: {error}') from error
-    runner.resume = named
 
 
 def give_data(runner: Runner, cfg: Config, *loops) -> None:
@@ -290,9 +285,7 @@ def store_config(work_dir: Path, cfg: Config) -> None:
         text = copy.deepcopy(cfg)
         text.load_from, text.resume = None, False
         text.dump(work_dir / Path(cfg.filename).name)
-        temporary = work_dir / f'{CONFIG_NAME}.tmp'
-        temporary.write_text(json.dumps(plain_config(cfg), indent=1))
-        os.replace(temporary, work_dir / CONFIG_NAME)
+        write_record(work_dir / CONFIG_NAME, plain_config(cfg))
 
 
 def read_stored_config(work_dir: str | Path) -> dict | None:
@@ -320,15 +313,12 @@ def finish_record(runner: Runner, path: Path, cfg: Config, options: Options, wal
     `selected_on_test` if they, or those they started from, were chosen among others by their
     accuracy there.
     """
-    metrics = [m for m in runner.test_loop.evaluator.metrics if hasattr(m, 'record')]
-    if not metrics:
-        raise ValueError('test_evaluator has no metric that makes a record: add ShotAccuracy.')
     if not is_main_process():
         return {}
     work_dir = Path(cfg.work_dir)
     log = training_log(work_dir)
     record = build_record(
-        metrics[0].record,
+        next(m.record for m in runner.test_loop.evaluator.metrics if hasattr(m, 'record')),
         name=path.stem,
         config=plain_config(cfg),
         seed=seed,
@@ -354,9 +344,7 @@ def training_log(work_dir: Path) -> list[dict]:
 def validates_on_test(cfg: Config) -> bool:
     if cfg.get('val_dataloader') is None:
         return False
-    validated, tested = ({key: value for key, value in loader.dataset.items() if key not in READING}
-                         for loader in (cfg.val_dataloader, cfg.test_dataloader))
-    return validated == tested
+    return images_of(cfg.val_dataloader.dataset) == images_of(cfg.test_dataloader.dataset)
 
 
 def best_epoch(log: list[dict], on: str) -> dict | None:

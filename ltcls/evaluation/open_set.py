@@ -6,7 +6,6 @@ from typing import Sequence
 import torch
 from torch import Tensor
 
-from ltcls.evaluation.scores import GROUPS
 from ltcls.evaluation.shot_accuracy import ShotAccuracy
 from ltcls.longtail import shot_groups
 from ltcls.registry import METRICS
@@ -97,7 +96,7 @@ def measure_open_set(labels: Tensor, predictions: Tensor, confidences: Tensor, t
     groups = {}
     for name, members in shot_groups(class_counts, rule).items():
         tested = [c for c in members if totals[c] > 0]
-        if tested and name in GROUPS:
+        if tested:
             groups[name] = 100 * float(by_class[tested].mean())
     return dict(
         threshold=threshold,

@@ -27,17 +27,14 @@ class ShotAccuracy(BaseMetric):
         rule: what many, medium and few mean, as in `ltcls.longtail.shot_groups`.
         topk: the k of the top-k accuracy, or several, as [3, 5].
         bins: equal-width bins of the calibration error.
-        collect_device: kept for mmengine's sake; the ranks' results are small tensors and travel
-            on the device of the process group.
         prefix: put before every logged name, as 'prefix/accuracy'.
     """
 
     default_prefix = ''
 
     def __init__(self, rule: str | Sequence[int] = 'counts', topk: int | Sequence[int] = 5,
-                 bins: int = 15, collect_device: str = 'cpu', prefix: str | None = None,
-                 collect_dir: str | None = None):
-        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+                 bins: int = 15, prefix: str | None = None):
+        super().__init__(prefix=prefix)
         self.topk = [topk] if isinstance(topk, int) else list(topk)
         if min([bins, *self.topk]) < 1:
             raise ValueError(f'ShotAccuracy got topk={topk}, bins={bins}; each must be at least 1.')

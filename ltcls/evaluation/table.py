@@ -42,7 +42,7 @@ def scores_table(record: dict, markdown: bool = False) -> str:
                  'mean of the classes'])
     rows += [[f'top-{k}', '', '', _percent(value), '', '']
              for k, value in top_accuracies(overall).items()]
-    return _render(rows, markdown, left=(0, 5))
+    return render(rows, markdown, left=(0, 5))
 
 
 def class_table(record: dict, markdown: bool = False) -> str:
@@ -51,7 +51,7 @@ def class_table(record: dict, markdown: bool = False) -> str:
     rows = [[row['name'], row['group'], row['train_count'], row['correct'], row['total'],
              _percent(row['accuracy']), f"{_percent(row['low'])} to {_percent(row['high'])}"]
             for row in _shown_classes(record)]
-    listed = _render([head, *rows], markdown, left=(0, 1))
+    listed = render([head, *rows], markdown, left=(0, 1))
     if len(record['per_class']) > ALL_CLASSES_UP_TO:
         listed += f"\nThe 5 best and the 5 worst of {len(record['per_class'])} classes."
     return listed
@@ -75,7 +75,7 @@ def comparison_table(records: Sequence[dict], markdown: bool = False,
     else:
         rows = [[name, MISSING if record.get('seed') is None else record['seed'],
                  *map(_percent, _numbers(record))] for name, record in zip(names, records)]
-    return '\n'.join([_render([head, *rows], markdown, left=(0,)), *comparison_notes(records)])
+    return '\n'.join([render([head, *rows], markdown, left=(0,)), *comparison_notes(records)])
 
 
 def comparison_notes(records: Sequence[dict]) -> list[str]:
@@ -192,7 +192,8 @@ def _percent(value: float | None) -> str:
     return MISSING if value is None else f'{value:.2f}'
 
 
-def _render(rows: list[list], markdown: bool, left: Sequence[int]) -> str:
+def render(rows: list[list], markdown: bool = False, left: Sequence[int] = (0, 1)) -> str:
+    """A table, its first row the head; the columns `left` stand left, numbers right."""
     cells = [[str(cell) for cell in row] for row in rows]
     if markdown:
         cells = [[cell.replace('|', '\\|') for cell in row] for row in cells]

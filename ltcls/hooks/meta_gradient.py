@@ -8,7 +8,7 @@ from typing import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_reduce_params, get_world_size
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -162,8 +162,8 @@ class MetaGradient:
             grads = [torch.zeros_like(parameter) for parameter in params]
         else:
             total = self.share * (weights.detach() * self.losses).sum()
-            grads = _filled(torch.autograd.grad(total, params, retain_graph=self.shared,
-                                                allow_unused=True), params)
+            grads = torch.autograd.grad(total, params, retain_graph=self.shared,
+                                        materialize_grads=True)
             self.reduce(grads, 'sum')
         moved, rates = self.step.take(self.optimizer, params, grads)
         direction = self._dev_gradient(moved)
@@ -182,7 +182,7 @@ class MetaGradient:
                 logits = self._call(values, dict(inputs=self.dev_batch['inputs']), 'tensor')
                 logits = logits.mean(dim=1) if logits.dim() == 3 else logits
                 loss = F.cross_entropy(logits, self.dev_batch['labels'])
-            grads = _filled(torch.autograd.grad(loss, leaves, allow_unused=True), leaves)
+            grads = list(torch.autograd.grad(loss, leaves, materialize_grads=True))
         self.dev_value = loss.detach()
         self.reduce(grads, 'mean')
         return grads
@@ -190,7 +190,7 @@ class MetaGradient:
     def reduce(self, tensors: list[Tensor], op: str) -> None:
         """Replace tensors by their 'sum' or 'mean' over the ranks that share a virtual step."""
         if self.ranks > 1:
-            reduce_over_ranks(tensors, op)
+            all_reduce_params(tensors, op=op)
 
     def _slopes(self, tangents: list[Tensor]) -> Tensor:
         """The derivative [B] of the losses at theta along `tangents`."""
@@ -277,22 +277,6 @@ def _fast_layout(inputs: Tensor) -> Tensor:
     if inputs.dim() == 4 and inputs.device.type == 'cpu':
         return inputs.contiguous(memory_format=torch.channels_last)
     return inputs
-
-
-def reduce_over_ranks(tensors: list[Tensor], op: str) -> None:
-    """Replace tensors by their 'sum' or 'mean' over ranks, in one collective."""
-    if get_world_size() == 1 or not tensors:
-        return
-    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-    all_reduce(flat, op=op)
-    parts = flat.split([tensor.numel() for tensor in tensors])
-    torch._foreach_copy_(tensors, [part.view(t.shape) for part, t in zip(parts, tensors)])
-
-
-def _filled(grads, like) -> list[Tensor]:
-    """Gradients, zeros where the loss does not depend on a tensor."""
-    return [torch.zeros_like(tensor) if grad is None else grad
-            for grad, tensor in zip(grads, like)]
 
 
 def load_forward_rules() -> None:

@@ -1,13 +1,13 @@
 """Meta-Weight-Net: a sample's weight is a learned function of its loss."""
 
 import torch
-from mmengine.dist import broadcast, get_world_size
+from mmengine.dist import all_reduce_params, broadcast, get_world_size
 from torch import Tensor, nn
 
 from ltcls.registry import HOOKS
 
 from .fused_optimizer import steps_to_host
-from .meta_gradient import MetaGradient, VirtualStep, reduce_over_ranks
+from .meta_gradient import MetaGradient, VirtualStep
 from .sample_weights import SampleWeightHook
 
 STATE = 'meta_weight_net'
@@ -87,7 +87,7 @@ class MetaWeightNetHook(SampleWeightHook):
             problem.reduce(common, 'sum')
             slopes = (slopes - common[0]) / total
         grads = list(torch.autograd.grad((values * slopes).sum(), list(self.net.parameters())))
-        reduce_over_ranks(grads, 'mean' if self.per_rank else 'sum')
+        all_reduce_params(grads, op='mean' if self.per_rank else 'sum')
         finite = torch.stack([grad.isfinite().all() for grad in grads]).all()
         for parameter, grad in zip(self.net.parameters(), grads):
             parameter.grad = torch.where(finite, grad, 0.0)

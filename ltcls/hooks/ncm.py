@@ -4,9 +4,9 @@ import torch
 from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmengine.hooks import Hook
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset
 
-from ltcls.registry import HOOKS
+from ltcls.registry import FUNCTIONS, HOOKS
 
 from .plain_images import without_augmentation
 from .unwrap import bare
@@ -45,7 +45,7 @@ class ClassMeanHook(Hook):
         """This rank's share of the dataset: pairs of features [B, D] and labels [B], on the CPU."""
         share = range(get_rank(), len(dataset), get_world_size())
         loader = DataLoader(dataset, batch_size=self.batch_size, sampler=share,
-                            num_workers=num_workers, collate_fn=collate)
+                            num_workers=num_workers, collate_fn=FUNCTIONS.get('collate_batch'))
         training, batches = model.training, []
         model.eval()
         try:
@@ -56,8 +56,3 @@ class ClassMeanHook(Hook):
         finally:
             model.train(training)
         return batches
-
-
-def collate(data: dict | list) -> dict:
-    """A batch as it is, where the dataset made one by itself, or out of its samples."""
-    return data if isinstance(data, dict) else default_collate(data)

@@ -1,9 +1,7 @@
 """The same batch-norm statistics on all ranks."""
 
-import torch
-from mmengine.dist import all_reduce, broadcast, get_world_size
+from mmengine.dist import all_reduce_params, broadcast, get_world_size
 from mmengine.hooks import Hook
-from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ltcls.registry import HOOKS
@@ -33,18 +31,6 @@ class SyncStatisticsHook(Hook):
         statistics = [buffer for m in norms for buffer in (m.running_mean, m.running_var)]
         known = {id(buffer) for buffer in statistics}
         others = [b for b in model.buffers() if b.is_floating_point() and id(b) not in known]
-        _together(statistics, lambda flat: all_reduce(flat, op='mean'))
-        for dtype in sorted({str(b.dtype) for b in others}):
-            _together([b for b in others if str(b.dtype) == dtype],
-                      lambda flat: broadcast(flat, src=0))
-
-
-def _together(tensors: list[Tensor], collective) -> None:
-    """One collective on all tensors, which share a type, as one flat vector."""
-    if not tensors:
-        return
-    with torch.no_grad():
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        collective(flat)
-        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors])):
-            tensor.copy_(part.view_as(tensor))
+        all_reduce_params(statistics, op='mean')
+        for buffer in others:
+            broadcast(buffer, src=0)

@@ -1,7 +1,7 @@
 """SWA: the average of the weights over the last epochs."""
 
 import torch
-from mmengine.dist import all_reduce
+from mmengine.dist import all_reduce_params
 from mmengine.hooks import Hook
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -92,6 +92,6 @@ def measure_batch_norm(model: nn.Module, batches) -> None:
             model(inputs)
         for norm, momentum in zip(norms, momenta):
             norm.momentum = momentum
-            all_reduce(norm.running_mean, op='mean')
-            all_reduce(norm.running_var, op='mean')
+        all_reduce_params([value for norm in norms
+                           for value in (norm.running_mean, norm.running_var)], op='mean')
     model.train(training)

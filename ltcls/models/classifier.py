@@ -57,11 +57,11 @@ class Classifier(BaseModel):
                  data_preprocessor: dict | nn.Module, frozen: Sequence[str] = (),
                  frozen_bn: str = 'eval', norm_eval: bool = False, precision: str | None = None,
                  channels_last: bool = False, compile: bool | str = False,
-                 cuda_graphs: bool = False, init_cfg: dict | None = None):
+                 cuda_graphs: bool = False):
         # mmengine would look it up in its own registry, unless a runner has set the default scope.
         if isinstance(data_preprocessor, dict):
             data_preprocessor = MODELS.build(data_preprocessor)
-        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        super().__init__(data_preprocessor=data_preprocessor)
         if precision not in PRECISIONS:
             raise ValueError(
                 f"model.precision='{precision}' must be None, 'bfloat16' or 'float16'.")

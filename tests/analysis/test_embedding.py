@@ -72,7 +72,19 @@ def test_the_maps_of_an_image_average_to_its_logits(head, options):
     inputs = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(2))
     found = activation_maps(model, inputs)
     assert found.maps.shape == (4, 4, 4)
-    assert_close(found.logits, model(inputs)[0].detach(), rtol=1e-4, atol=1e-4)
+    bias = getattr(model.head, 'bias', None)
+    added = 0 if bias is None else getattr(model.head, 'scales', 1) * bias
+    assert_close(found.maps.mean(dim=(1, 2)) + added, model(inputs)[0].detach(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('head', ['TauNormHead', 'LogitAdjustedHead'])
+def test_the_answer_beside_the_maps_is_that_of_the_model(head):
+    model = classifier(head)
+    model.bind([900, 90, 9, 2])
+    with torch.no_grad():
+        model.head.weight.mul_(torch.tensor([[4.0], [2], [1], [0.1]]))
+    inputs = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    assert_close(activation_maps(model, inputs).logits, model(inputs)[0].detach())
 
 
 def test_a_head_without_rows_and_features_without_places_have_no_maps():

@@ -68,8 +68,8 @@ def test_a_stage_that_trains_nothing_keeps_its_zero_epochs():
 
 
 def test_a_run_without_validation_data_has_no_validation():
-    cfg = load('ce_resnet20_digits', val_dataloader=None, val_evaluator=None)
-    assert cfg.val_cfg is None and cfg.test_cfg == {}
+    cfg = load('ce_resnet20_digits', val_dataloader=None)
+    assert cfg.val_cfg is None and cfg.val_evaluator is None and cfg.test_cfg == {}
     assert load('ce_resnet20_digits').val_cfg == {}
 
 
@@ -118,6 +118,8 @@ WRONG = {
         dict(model__loss__cloudsize=1),
         r"^model.loss: GCLLoss has no argument 'cloudsize'. Did you mean 'cloud_size'\?$"),
     'an argument of the model': (dict(model__frozzen=['head']), r"^model: .*'frozzen'.*'frozen'"),
+    'weights by mmengine': (dict(model__init_cfg=dict(type='Pretrained', checkpoint='a.pth')),
+                            r"^model: .*'init_cfg'"),
     'an argument of the backbone': (dict(model__backbone__dept=32), r"^model.backbone: .*'depth'"),
     'an argument like no other': (dict(model__head__qqq=1),
                                   r"^model.head: CosineHead has no argument 'qqq'. It takes: "),

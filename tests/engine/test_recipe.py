@@ -554,6 +554,15 @@ def test_a_group_rule_that_does_not_fit_is_found_before_the_training(configs, tm
         assert not list(tmp_path.rglob('*.pth'))
 
 
+def test_a_test_that_would_leave_no_record_is_found_before_the_training(configs, tmp_path):
+    (configs / 'unmeasured_resnet8_digits.py').write_text(
+        "_base_ = './ce_resnet8_digits.py'\n"
+        "test_evaluator = dict(_delete_=True, type='DumpResults', out_file_path='x.pkl')\n")
+    with pytest.raises(ValueError, match='test_evaluator has no metric that makes a record'):
+        train(configs, 'unmeasured', tmp_path)
+    assert not list(tmp_path.rglob('*.pth'))
+
+
 def test_an_option_that_an_earlier_stage_does_not_take_names_the_stage(configs):
     with pytest.raises(ValueError, match="^ce_resnet8_digits, an earlier stage.*no argument 'tau'"):
         stages(configs / 'tau-norm_resnet8_digits.py',

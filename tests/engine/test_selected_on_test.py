@@ -31,6 +31,15 @@ def checkpoint(tmp_path_factory) -> Path:
     return folder / 'epoch_0.pth'
 
 
+def test_an_open_set_read_otherwise_is_the_same_images():
+    def loader(**known):
+        return dict(dataset=dict(type='OpenSet', known=dict(type='DigitsLT', split='test', **known),
+                                 unknown=dict(type='DigitsLT', split='test')))
+    for known, same in ((dict(pipeline=[]), True), (dict(classes=['0', '1']), False)):
+        cfg = Config(dict(val_dataloader=loader(**known), test_dataloader=loader()))
+        assert stage.validates_on_test(cfg) is same
+
+
 @pytest.mark.parametrize(('name', 'images', 'selected'), [
     (BEST, 'test', True), (BEST, 'test, read otherwise', True), (BEST, 'dev', False),
     (BEST, 'nothing', False),
@@ -51,15 +60,13 @@ def test_what_was_selected_on_the_test_set_stays_so_in_later_stages(
         monkeypatch, tmp_path, which, earlier):
     data = dict(train_dataloader=dict(dataset=dict(type='Digits')))
     below = Config(dict(data, work_dir=str(tmp_path), train_cfg=dict(max_epochs=1)))
-    monkeypatch.setattr(recipe, 'earlier_config', lambda path, cfg: Path('ce.py'))
-    monkeypatch.setattr(recipe, 'load_config', lambda path, options: below)
     monkeypatch.setattr(recipe, '_run', lambda *a, **k: dict(selected_on_test=earlier))
     monkeypatch.setattr(recipe, 'validates_on_test', lambda cfg: False)
     for name in ('epoch_1.pth', BEST):
         (tmp_path / name).touch()
     cfg = Config(dict(data, work_dir=str(tmp_path / 'crt'),
                       init_from=dict(config='ce.py', checkpoint=which)))
-    source, selected, _ = recipe._start(Path('crt.py'), cfg, Options())
+    source, selected, _ = recipe._start([(Path('ce.py'), below), (Path('crt.py'), cfg)], Options())
     assert source.name == (BEST if which == 'best' else 'epoch_1.pth') and selected is earlier
 
 
@@ -70,7 +77,7 @@ def test_a_file_to_start_from_is_taken_for_selected_by_its_name_or_what_it_says(
         tmp_path, name, meta, selected):
     torch.save(dict(meta=meta), tmp_path / name)
     cfg = Config(dict(work_dir='crt', init_from=dict(checkpoint=str(tmp_path / name))))
-    assert recipe._start(Path('crt.py'), cfg, Options()) == (tmp_path / name, selected, False)
+    assert recipe._start([(Path('crt.py'), cfg)], Options()) == (tmp_path / name, selected, False)
 
 
 def test_a_checkpoint_tells_a_later_test_what_it_started_from_and_was_trained_on(
