@@ -51,7 +51,7 @@ class CCSAM(PerturbedOptimWrapper):
         mix: share of the perturbed loss, in [0, 1].
         perturb: 'head', 'last_blocks' (of the backbone, and the head) or 'all'; trainable
             parameters only.
-        last_blocks: prefixes of backbone parameters for 'last_blocks', such as 'layer3' of a CIFAR
+        last_blocks: modules or parameters of the backbone for 'last_blocks', such as 'layer3' of a CIFAR
             ResNet or 'model.layer4' of torchvision's; without any, the last module of the backbone
             that has parameters.
         variant: 'full'; 'dir' for offsets of norm 1 along G_c; 'mag' for offsets of the right norm
@@ -107,23 +107,23 @@ class CCSAM(PerturbedOptimWrapper):
                              'that loop over classes do not meet.')
         names = [name for name, _ in model.named_parameters()]
         for block in self.last_blocks if self.perturb == 'last_blocks' else ():
-            if not any(name.startswith(f'backbone.{block}') for name in names):
+            if not any(_inside(name, [f'backbone.{block}']) for name in names):
                 raise ValueError(f"CCSAM: last_blocks names '{block}', which no parameter of the "
                                  f"backbone has; its last module is '{last_block(model.backbone)}'.")
-        prefixes = self._prefixes(model)
+        parts = self._parts(model)
         trained = [name for name, p in model.named_parameters()
-                   if p.requires_grad and name.startswith(prefixes)]
-        if trained and not any(name.startswith(prefixes) for name in self.names):
+                   if p.requires_grad and _inside(name, parts)]
+        if trained and not any(_inside(name, parts) for name in self.names):
             raise ValueError(f"CCSAM: include={self.include} and exclude={self.exclude} leave "
                              f"nothing of perturb='{self.perturb}' to perturb.")
 
-    def _prefixes(self, model: nn.Module) -> tuple[str, ...]:
-        """Of the names of what is perturbed."""
+    def _parts(self, model: nn.Module) -> list[str]:
+        """The modules and parameters that are perturbed, by name."""
         if self.perturb == 'all':
-            return ('',)
+            return ['']
         blocks = self.last_blocks or [last_block(model.backbone)]
         blocks = blocks if self.perturb == 'last_blocks' else ()
-        return ('head.', *(f'backbone.{block}' for block in blocks))
+        return ['head', *(f'backbone.{block}' for block in blocks)]
 
     def accumulate_grad(self, objective: Objective) -> None:
         if self.perturb != 'head':
@@ -215,8 +215,9 @@ class CCSAM(PerturbedOptimWrapper):
             features.backward(cut.grad)
 
     def _loop_over_model(self, objective: Objective) -> None:
+        parts = self._parts(objective.model)
         omega = {name: parameter for name, parameter in zip(self.names, self.params)
-                 if name.startswith(self._prefixes(objective.model))}
+                 if _inside(name, parts)}
         statistics = BatchStatistics(objective.model)
         with statistics.record():
             losses = objective()
@@ -331,3 +332,8 @@ def last_block(backbone: nn.Module) -> str:
         if len(children) > 1:
             return path + name
         path += f'{name}.'
+
+
+def _inside(name: str, parts: Sequence[str]) -> bool:
+    """Whether a parameter is one of these, or lies in one; '' is the whole model."""
+    return any(f'{name}.'.startswith(part and f"{part.rstrip('.')}.") for part in parts)

@@ -499,6 +499,31 @@ def test_too_much_and_archives_that_are_none_are_refused(tmp_path):
                   fetch=fetched)
 
 
+def test_a_folder_of_other_things_is_not_made_anew(tmp_path):
+    source = archive(tmp_path)
+    with pytest.raises(ValueError, match='images.tar.gz lies in .* which is made anew'):
+        pack.pack(tmp_path, dict(cifar10=source), '3.12', fetch=fetched)
+    mine = tmp_path / 'mine'
+    (mine / 'photos').mkdir(parents=True)
+    with pytest.raises(ValueError, match='mine holds photos, which no pack has'):
+        pack.pack(mine, dict(cifar10=source), '3.12', fetch=fetched)
+    assert source.is_file() and (mine / 'photos').is_dir()
+    for _ in range(2):
+        pack.pack(tmp_path / 'carry', dict(cifar10=source), '3.12', fetch=fetched)
+
+
+def test_a_machine_that_has_all_packages_is_carried_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(pack, 'missing', lambda python, there: [])
+    out = tmp_path / 'carry'
+    pack.pack(out, dict(cifar10=archive(tmp_path)), '3.12', fetch=None)
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\necho "$@" > called\n')
+    python.chmod(0o755)
+    subprocess.run(['bash', str(out / 'setup.sh')], cwd=tmp_path, check=True,
+                   env=dict(os.environ, PYTHON=str(python)))
+    assert not (tmp_path / 'called').exists()
+
+
 def test_what_the_command_says_is_packed(tmp_path, monkeypatch, capsys):
     given = []
     monkeypatch.setattr(pack, 'pack', lambda *arguments: given.extend(arguments) or [])

@@ -487,6 +487,7 @@ def test_classes_are_synchronised_in_the_closed_form_alone(head, perturb):
     (dict(perturb='last_blocks', last_blocks=['layer9']),
      "last_blocks names 'layer9', which no parameter of the backbone has; its last module is 'last'"),
     (dict(perturb='head', include=['^backbone']), "leave nothing of perturb='head'"),
+    (dict(perturb='last_blocks', last_blocks=['las']), "last_blocks names 'las', which no"),
     (dict(perturb='last_blocks', exclude=['last', 'head']), "nothing of perturb='last_blocks'")])
 def test_a_choice_that_perturbs_nothing_is_refused(options, message):
     with pytest.raises(ValueError, match=message):

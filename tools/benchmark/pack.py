@@ -39,8 +39,10 @@ SETUP = """\
 # Unpack what tools/benchmark/pack.py collected; to be run in the checkout, as often as one likes.
 set -euo pipefail
 carry=$(cd "$(dirname "${{BASH_SOURCE[0]}}")" && pwd)
-${{PYTHON:-python3}} -m pip install -q --no-index --no-deps --no-cache-dir --upgrade \\
-    --target "$carry/site" "$carry"/wheels/*.whl
+if [ -n "$(ls "$carry/wheels")" ]; then
+    ${{PYTHON:-python3}} -m pip install -q --no-index --no-deps --no-cache-dir --upgrade \\
+        --target "$carry/site" "$carry"/wheels/*.whl
+fi
 unpack() {{
     if [ ! -e "data/$1/.unpacked" ]; then
         mkdir -p "data/$1"
@@ -119,11 +121,18 @@ def pack(out: Path, archives: dict[str, Path], python: str, there=THERE, limit: 
             raise FileNotFoundError(f'There is no archive {archive} for data/{name}.')
         if not tarfile.is_tarfile(archive):
             raise ValueError(f'{archive} is no tar file: pack train/ and test/ with tar -czf.')
+        if archive.resolve().is_relative_to(out.resolve()):
+            raise ValueError(f'{archive} lies in {out}, which is made anew: move one of them.')
+    others = {path.name for path in out.glob('*')} - {'wheels', 'data', 'setup.sh', 'site'}
+    if others:
+        raise ValueError(f'{out} holds {sorted(others)[0]}, which no pack has: choose a folder of '
+                         'its own with --out.')
     shutil.rmtree(out, ignore_errors=True)
     for folder in ('wheels', 'data'):
         (out / folder).mkdir(parents=True)
     packages = missing(python, there)
-    fetch(packages, python, out / 'wheels')
+    if packages:
+        fetch(packages, python, out / 'wheels')
     for name, archive in archives.items():
         shutil.copyfile(archive, out / 'data' / f'{name}-{archive.name}')
     unpack = '\n'.join(f"unpack {name} {shlex.quote(f'{name}-{archive.name}')}"
