@@ -12,10 +12,17 @@ if TYPE_CHECKING:
 
 
 def read_weights_log(path: str | Path) -> list[dict]:
-    """The lines of a run's weights.jsonl, given by file or by the run's folder."""
+    """The lines of a run's weights.jsonl, given by file or by the run's folder.
+
+    Raises:
+        ValueError: a line that is no JSON.
+    """
     path = Path(path)
     path = path / WEIGHTS_LOG if path.is_dir() else path
-    return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+    try:
+        return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+    except ValueError as error:
+        raise ValueError(f'{path} holds a damaged line ({error}): take it out.') from error
 
 
 def relative_size(line: dict) -> float:

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 from pathlib import Path
 from typing import Sequence
 
@@ -228,9 +229,8 @@ class SampleWeightHook(Hook):
         self._path = path
         if is_main_process():
             text = path.read_text() if path.exists() else ''
-            lines = text.rpartition('\n')[0].splitlines()     # the last may have been cut off
-            path.write_text(''.join(f'{line}\n' for line in lines
-                                    if json.loads(line)['iteration'] <= iteration))
+            path.write_text(''.join(f'{line}\n' for line in text.splitlines()
+                                    if _iteration(line) <= iteration))
 
     def _write(self, runner) -> None:
         """One look at the device, and one line."""
@@ -243,3 +243,11 @@ class SampleWeightHook(Hook):
         if is_main_process():
             with self._path.open('a') as file:
                 file.write(json.dumps(line) + '\n')
+
+
+def _iteration(line: str) -> float:
+    """Of a line of the log; infinite for one that was cut off."""
+    try:
+        return json.loads(line)['iteration']
+    except (ValueError, TypeError, KeyError):
+        return math.inf

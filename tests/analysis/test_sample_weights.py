@@ -34,3 +34,9 @@ def test_the_learned_part_is_drawn_relative_to_the_class_weights():
 def test_a_log_without_a_learned_part_is_refused(logs, message):
     with pytest.raises(ValueError, match=message):
         plot_sample_weights(logs)
+
+
+def test_a_damaged_log_is_named(tmp_path):
+    (tmp_path / 'weights.jsonl').write_text('{"iteration": 4}\n{"iter\n')
+    with pytest.raises(ValueError, match='weights.jsonl holds a damaged line'):
+        read_weights_log(tmp_path)

@@ -530,6 +530,8 @@ def test_what_the_command_says_is_packed(tmp_path, monkeypatch, capsys):
     assert pack.main(['--data', 'cifar10=a.tar', '--out', str(tmp_path), '--python', '3.13',
                       '--there', 'torch', '--limit', '0.5']) == 0
     assert given == [tmp_path, dict(cifar10=Path('a.tar')), '3.13', ['torch'], 2 ** 19]
+    assert pack.main(['--data', 'cifar10']) == 2
+    assert '--data cifar10: use NAME=ARCHIVE' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('gpu, instructions, precision', [

@@ -93,3 +93,9 @@ def test_records_are_collected_with_the_logs_of_their_weights(tmp_path):
     kept = tmp_path / 'records' / 'cifar10-meta'
     assert (kept / f'{config}_seed0.json').read_text() == committed.read_text()
     assert (kept / f'{config}_seed0.weights.jsonl').read_text() == 'a line\n'
+
+
+def test_runs_that_are_not_there_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, 'argv', ['study.py', 'cifar10-short', '--collect', str(tmp_path / 'no')])
+    with pytest.raises(SystemExit, match='error: there is no folder .*no'):
+        study.main()

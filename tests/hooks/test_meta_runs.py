@@ -165,7 +165,7 @@ def test_an_interrupted_run_ends_like_an_undisturbed_one(hook, undisturbed, tmp_
 
 def test_a_resumed_log_keeps_what_came_before_the_checkpoint_and_whole_lines(tmp_path):
     path = tmp_path / 'weights.jsonl'
-    path.write_text('{"iteration": 4}\n{"iteration": 8}\n{"iteration": 12}\n{"itera')
+    path.write_text('{"iteration": 4}\n{"iter\n{"iteration": 8}\n{"iteration": 12}\n{"itera')
     L2RWHook()._open_log(path, iteration=8)
     assert path.read_text() == '{"iteration": 4}\n{"iteration": 8}\n'
 

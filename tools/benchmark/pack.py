@@ -159,7 +159,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         pairs = (pair.partition('=') for pair in options.data)
-        archives = {name: Path(path) for name, _, path in pairs}
+        archives = {}
+        for name, equals, path in pairs:
+            if not equals:
+                raise ValueError(f'--data {name}: use NAME=ARCHIVE, as cifar10=cifar10.tar.gz.')
+            archives[name] = Path(path)
         files = pack(options.out, archives, options.python, options.there,
                      int(options.limit * 2**20))
     except (ValueError, FileNotFoundError) as error:

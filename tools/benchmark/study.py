@@ -397,6 +397,9 @@ def main() -> None:
         words = shlex.join(sys.argv[1:])
         folders = [*folders, *run(options.study, options.seeds,
                                   f'python tools/benchmark/study.py {words}')]
+    absent = [folder for folder in folders if not folder.is_dir()]
+    if absent:
+        sys.exit(f'error: there is no folder {absent[0]}')
     collect(options.study, folders)
     target = PAGES / f'{options.study}.md'
     target.parent.mkdir(parents=True, exist_ok=True)
