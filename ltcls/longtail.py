@@ -31,6 +31,13 @@ class LongTailModule(nn.Module):
         """
 
 
+def value_at(value: float | Sequence[Sequence[float]], epoch: int) -> float:
+    """A number, or the number of the last pair (first epoch, number) that has begun."""
+    if isinstance(value, (int, float)):
+        return value
+    return [number for begin, number in value if begin <= epoch][-1]
+
+
 def exponential_counts(largest: int, num_classes: int, imbalance: float) -> list[int]:
     """Class sizes int(largest * imbalance ** (-c / (C - 1))), the head first.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class ActivationMaps(NamedTuple):
     """Of one image."""
 
-    maps: Tensor       # [C, h, w]; their means over the places are logits without bias or adjustment
+    maps: Tensor       # [C, h, w]; their means are the logits but for bias and adjustment
     logits: Tensor     # [C]
 
 

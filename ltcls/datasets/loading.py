@@ -113,4 +113,4 @@ def _own_draws():
 
 @FUNCTIONS.register_module()
 def seed_worker(worker_id: int) -> None:
-    """Nothing: torch seeds each worker anew in every epoch; mmengine's own would repeat the seeds."""
+    """Nothing: torch seeds a worker anew in every epoch; mmengine's own would repeat the seeds."""

@@ -43,8 +43,8 @@ def setup_distributed(launcher: str = 'none', timeout: int | None = None):
 def end_group() -> None:
     """Leave the process group.
 
-    The threads of gloo need the interpreter lock for the last tensors they let go of, and PyTorch 2.4
-    ends them while it holds the lock: without the pause a run on a busy machine may never end.
+    The threads of gloo need the interpreter lock for the last tensors they let go of, and PyTorch
+    2.4 ends them while it holds the lock: without the pause a run on a busy machine may never end.
     """
     time.sleep(0.1)
     torch.distributed.destroy_process_group()

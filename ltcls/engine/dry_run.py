@@ -49,6 +49,9 @@ def shrink(cfg: Config) -> None:
         for hook in cfg.get('custom_hooks') or ():      # what begins later is to be tried as well
             if hook.get('begin'):
                 hook.begin = 0
+                rates = hook.get('virtual_lr')
+                if isinstance(rates, list):             # there has to be one from `begin` on
+                    hook.virtual_lr = [[0, rates[0][1]]]
     cfg.train_cfg.val_interval = 1
 
 

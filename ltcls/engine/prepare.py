@@ -11,8 +11,9 @@ from mmengine.dist import get_world_size
 from ltcls.engine.check import LOADERS, check_config, check_option_names, check_shapes
 from ltcls.engine.configs import find_config
 
-# Where a run is stored and what it was continued from do not make it another experiment.
+# How a data set reads its images, and not which they are.
 READING = ('pipeline', 'backend', 'in_memory', 'verify', 'skip_bad_images', 'download')
+# Where a run is stored and what it was continued from do not make it another experiment.
 NOT_THE_EXPERIMENT = ('work_dir', 'resume', 'load_from', 'launcher', 'log_level', 'visualizer')
 
 

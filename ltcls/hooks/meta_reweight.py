@@ -6,7 +6,7 @@ from typing import Sequence
 import torch
 from torch import Tensor, nn
 
-from ltcls.longtail import effective_number_weights
+from ltcls.longtail import effective_number_weights, value_at
 from ltcls.registry import HOOKS
 
 from .l2rw import shares_of_help
@@ -39,8 +39,7 @@ class MetaReweightHook(SampleWeightHook):
         class_weights: False for w = 1.
         scale_class_weights: False for the bare formula, which is of the order of 1 / n_y.
         virtual_reduction: 'sum' or 'mean' of the losses in the virtual step.
-        virtual_lr: its rate; None for the optimizer's current one, or pairs (first epoch, rate), of
-            which the first holds before its epoch as well.
+        virtual_lr: its rate; None for the optimizer's current one, or pairs (first epoch, rate).
         virtual_step: 'plain' gradient; or 'optimizer', with the momentum and weight decay of SGD.
         learned: 'part' of a weight is; or the 'whole', which is then clipped and normalised as by
             `L2RWHook`, from a virtual step with class weights and whatever tau is.
@@ -66,8 +65,9 @@ class MetaReweightHook(SampleWeightHook):
         self._check('learned', learned, learned in ('part', 'whole'), "'part' or 'whole'")
         if isinstance(virtual_lr, (list, tuple)):
             epochs = [first for first, _ in virtual_lr]
-            fits = bool(epochs) and epochs == sorted(set(epochs))
-            self._check('virtual_lr', virtual_lr, fits, 'pairs (first epoch, rate) in order')
+            fits = bool(epochs) and epochs[0] <= begin and epochs == sorted(set(epochs))
+            self._check('virtual_lr', virtual_lr, fits,
+                        f'pairs (first epoch, rate) in order, the first at {begin} or before')
         self.tau, self.beta, self.learned = tau, beta, learned
         self.class_weights, self.scale_class_weights = class_weights, scale_class_weights
         self.virtual_reduction, self.rule = virtual_reduction, virtual_step
@@ -85,9 +85,7 @@ class MetaReweightHook(SampleWeightHook):
         self.by_class = weights.to(counts.device, torch.float32)
 
     def virtual_step(self, epoch: int) -> VirtualStep:
-        lr = self.virtual_lr
-        if isinstance(lr, (list, tuple)):
-            lr = [rate for i, (first, rate) in enumerate(lr) if i == 0 or epoch >= first][-1]
+        lr = self.virtual_lr if self.virtual_lr is None else value_at(self.virtual_lr, epoch)
         return VirtualStep(self.virtual_reduction, lr, self.rule)
 
     def sample_weights(self, problem: MetaGradient) -> tuple[Tensor, dict[str, Tensor]]:

@@ -51,9 +51,9 @@ class CCSAM(PerturbedOptimWrapper):
         mix: share of the perturbed loss, in [0, 1].
         perturb: 'head', 'last_blocks' (of the backbone, and the head) or 'all'; trainable
             parameters only.
-        last_blocks: modules or parameters of the backbone for 'last_blocks', such as 'layer3' of a CIFAR
-            ResNet or 'model.layer4' of torchvision's; without any, the last module of the backbone
-            that has parameters.
+        last_blocks: modules or parameters of the backbone for 'last_blocks', such as 'layer3' of
+            a CIFAR ResNet or 'model.layer4' of torchvision's; without any, the last module of the
+            backbone that has parameters.
         variant: 'full'; 'dir' for offsets of norm 1 along G_c; 'mag' for offsets of the right norm
             in a random direction. The last two are the paper's ablation.
         param_norm, grad_norm: 'global', or 'tensor' for a radius of each tensor of its own.

@@ -2,10 +2,11 @@
 
 import torch
 
+from ltcls.longtail import value_at
 from ltcls.registry import OPTIM_WRAPPERS
 
 from .objective import Objective
-from .perturbed import PerturbedOptimWrapper, check_radius, rescale, total_norm, value_at
+from .perturbed import PerturbedOptimWrapper, check_radius, rescale, total_norm
 
 
 @OPTIM_WRAPPERS.register_module()

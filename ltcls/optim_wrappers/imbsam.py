@@ -4,10 +4,11 @@ from typing import Sequence
 
 import torch
 
+from ltcls.longtail import value_at
 from ltcls.registry import OPTIM_WRAPPERS
 
 from .objective import Objective
-from .perturbed import PerturbedOptimWrapper, check_radius, rescale, value_at
+from .perturbed import PerturbedOptimWrapper, check_radius, rescale
 
 
 @OPTIM_WRAPPERS.register_module()

@@ -373,13 +373,6 @@ def rescale(tensors: Sequence[Tensor | None], norm: float) -> list[Tensor | None
     return [None if tensor is None else next(scaled) for tensor in tensors]
 
 
-def value_at(value: float | Sequence[Sequence[float]], epoch: int) -> float:
-    """A number, or the number of the last pair (first epoch, number) that has begun."""
-    if isinstance(value, (int, float)):
-        return value
-    return [number for begin, number in value if begin <= epoch][-1]
-
-
 def check_radius(name: str, rho: float | Sequence[Sequence[float]]) -> None:
     """ValueError unless `rho` is a number of at least 0, or (epoch, number) pairs from epoch 0 on."""
     if isinstance(rho, (int, float)):

@@ -7,11 +7,11 @@ import torch
 from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
-from ltcls.longtail import class_prior
+from ltcls.longtail import class_prior, value_at
 from ltcls.registry import OPTIM_WRAPPERS
 
 from .objective import Objective
-from .perturbed import PerturbedOptimWrapper, check_radius, total_norm, value_at
+from .perturbed import PerturbedOptimWrapper, check_radius, total_norm
 
 
 @OPTIM_WRAPPERS.register_module()

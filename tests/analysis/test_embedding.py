@@ -74,7 +74,8 @@ def test_the_maps_of_an_image_average_to_its_logits(head, options):
     assert found.maps.shape == (4, 4, 4)
     bias = getattr(model.head, 'bias', None)
     added = 0 if bias is None else getattr(model.head, 'scales', 1) * bias
-    assert_close(found.maps.mean(dim=(1, 2)) + added, model(inputs)[0].detach(), rtol=1e-4, atol=1e-4)
+    assert_close(found.maps.mean(dim=(1, 2)) + added, model(inputs)[0].detach(), rtol=1e-4,
+                 atol=1e-4)
 
 
 @pytest.mark.parametrize('head', ['TauNormHead', 'LogitAdjustedHead'])

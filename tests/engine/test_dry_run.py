@@ -6,6 +6,7 @@ from torch import nn
 from ltcls.engine.dry_run import shrink, without_weights
 from ltcls.engine.prepare import Options, load_config
 from ltcls.engine.stage import _trained_share
+from ltcls.registry import HOOKS
 
 
 def test_a_rehearsal_needs_no_weights_and_runs_a_large_transformer_at_a_small_size():
@@ -34,6 +35,14 @@ def test_a_rehearsal_is_short_and_tries_what_begins_later():
     assert [hook.begin for hook in cfg.custom_hooks if 'begin' in hook] == [0]
     assert cfg.train_dataloader.sampler == dict(type='ClassBalancedSampler')
     assert (cfg.train_dataloader.batch_size, cfg.train_dataloader.dataset.num_images) == (8, 16)
+
+
+def test_a_rehearsal_of_a_schedule_that_begins_with_its_hook_has_a_rate():
+    hook = dict(type='MetaReweightHook', begin=40, virtual_lr=[[40, 1e-3], [50, 1e-5]])
+    cfg = load_config('meta_reweight_resnet20_digits', Options(cfg_options=dict(custom_hooks=[hook])))
+    shrink(cfg)
+    rehearsed = HOOKS.build(cfg.custom_hooks[0])
+    assert (rehearsed.begin, rehearsed.virtual_step(0).lr) == (0, 1e-3)
 
 
 @pytest.mark.parametrize(('backbone', 'expected'), [

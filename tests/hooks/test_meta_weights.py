@@ -175,9 +175,6 @@ def test_the_virtual_rate_follows_its_own_schedule():
     hook = MetaReweightHook(virtual_lr=[[0, 0.1], [160, 1e-3], [180, 1e-5]])
     assert [hook.virtual_step(epoch).lr for epoch in (0, 159, 160, 179, 180, 199)] == [
         0.1, 0.1, 1e-3, 1e-3, 1e-5, 1e-5]
-    # A rehearsal begins at once, whatever epoch the rates begin at.
-    hook = MetaReweightHook(begin=0, virtual_lr=[[160, 1e-3], [180, 1e-5]])
-    assert [hook.virtual_step(epoch).lr for epoch in (0, 179, 180)] == [1e-3, 1e-3, 1e-5]
     assert MetaReweightHook().virtual_step(170) == VirtualStep('sum', None, 'plain')
 
 
@@ -491,7 +488,8 @@ def test_class_weights_besides_are_refused():
     (lambda: MetaReweightHook(virtual_reduction='max'), "must be 'sum' or 'mean'"),
     (lambda: MetaReweightHook(virtual_step='adam'), "must be 'plain' or 'optimizer'"),
     (lambda: MetaReweightHook(virtual_lr=[]), r'virtual_lr=\[\]; it must be pairs'),
-    (lambda: MetaReweightHook(virtual_lr=[(180, 1e-5), (160, 1e-3)]), 'pairs .first epoch, rate. in order'),
+    (lambda: MetaReweightHook(virtual_lr=[(180, 1e-5), (160, 1e-3)]), 'in order, the first at 160'),
+    (lambda: MetaReweightHook(virtual_lr=[(170, 1e-3)]), 'in order, the first at 160 or before'),
     (lambda: MetaReweightHook(dev_loss='ldam'), "must be 'ce' or 'same'"),
     (lambda: MetaReweightHook(precision='half'), "must be 'float32' or 'model'"),
     (lambda: L2RWHook(dev_batch_size=0), 'L2RWHook got dev_batch_size=0'),
