@@ -49,7 +49,6 @@ class Classifier(BaseModel):
     """
 
     class_counts: Tensor
-    class_weights: Tensor
     clock: Clock = Clock()
     bound = False       # whether it has been told the class counts
 
@@ -97,7 +96,7 @@ class Classifier(BaseModel):
             own_gradients(self.backbone)
         self.register_buffer('class_counts', torch.zeros(num_classes, dtype=torch.float64))
         # There from the start: averages of the model pair its buffers with those of an earlier copy.
-        self.register_buffer('class_weights', torch.ones(num_classes), persistent=False)
+        self.register_buffer('_class_weights', torch.ones(num_classes), persistent=False)
         self.weighted = False
         self.class_weight_mean = 'weighted'
 
@@ -149,6 +148,15 @@ class Classifier(BaseModel):
                 if module is part or isinstance(module, LongTailModule):
                     module.clock = clock
 
+    @property
+    def class_weights(self) -> Tensor | None:
+        """Weights [C] on the losses, None for none; to set it is `set_class_weights(weights)`."""
+        return self._class_weights if self.weighted else None
+
+    @class_weights.setter
+    def class_weights(self, weights: Tensor | None) -> None:
+        self.set_class_weights(weights)
+
     def set_class_weights(self, weights: Tensor | None, mean: str = 'weighted') -> None:
         """Weights [C] that multiply the losses from now on; None for none.
 
@@ -156,13 +164,16 @@ class Classifier(BaseModel):
         weighted mean of `F.cross_entropy(weight=...)`; 'plain' uses them as they are.
 
         Raises:
-            ValueError: another `mean`.
+            ValueError: another `mean`, or another number of weights than classes.
         """
         if mean not in ('weighted', 'plain'):
             raise ValueError(f"Class weights got mean='{mean}'; it is 'weighted' or 'plain'.")
+        if weights is not None:
+            if weights.shape != self._class_weights.shape:
+                raise ValueError(f'Class weights have shape {list(weights.shape)}; give one for each '
+                                 f'of the {len(self._class_weights)} classes.')
+            self._class_weights.copy_(weights)
         self.weighted = weights is not None
-        if self.weighted:
-            self.class_weights.copy_(weights)
         self.class_weight_mean = mean
 
     def train(self, mode: bool = True) -> 'Classifier':
@@ -235,7 +246,7 @@ class Classifier(BaseModel):
         """Losses of the chosen samples; `labels` and `weights` are those of the whole batch [B]."""
         factor = weights
         if self.weighted:
-            class_factor = self.class_weights[labels]
+            class_factor = self._class_weights[labels]
             if self.class_weight_mean == 'weighted':
                 class_factor = class_factor / class_factor.mean()
             factor = class_factor if factor is None else factor * class_factor

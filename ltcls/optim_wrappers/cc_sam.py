@@ -47,13 +47,14 @@ class CCSAM(PerturbedOptimWrapper):
     a batch although its count is 0: no step looks, which would be to wait for the device.
 
     Args:
-        radius: factor of the radius; 0 leaves the classes where they are. Not used by 'dir'.
-        mix: share of the perturbed loss, in [0, 1].
+        radius: factor of the radius; 0 leaves the classes where they are, which is the plain step
+            unless `reduction` or `flat_target` ask for another loss. Not used by 'dir'.
+        mix: share of the perturbed loss, in [0, 1]; 0 is the plain step.
         perturb: 'head', 'last_blocks' (of the backbone, and the head) or 'all'; trainable
             parameters only.
         last_blocks: modules or parameters of the backbone for 'last_blocks', such as 'layer3' of
-            a CIFAR ResNet or 'model.layer4' of torchvision's; without any, the last module of the
-            backbone that has parameters.
+            a CIFAR ResNet or 'model.blocks.11' of a ViT; without any, the last module of the
+            backbone that has weight matrices, which on a ViT holds all its blocks.
         variant: 'full'; 'dir' for offsets of norm 1 along G_c; 'mag' for offsets of the right norm
             in a random direction. The last two are the paper's ablation.
         param_norm, grad_norm: 'global', or 'tensor' for a radius of each tensor of its own.
@@ -68,8 +69,9 @@ class CCSAM(PerturbedOptimWrapper):
         options: see `PerturbedOptimWrapper`.
 
     Raises:
-        ValueError: a value outside these, a prefix that no parameter has, `include` and `exclude`
-            that leave nothing of the chosen part, or `sync_classes` where classes take the loop.
+        ValueError: a value outside these, a prefix that no parameter has, nothing to perturb of
+            the chosen part (frozen, or left out by `include` and `exclude`), or `sync_classes`
+            where classes take the loop.
     """
 
     uses_counts = True
@@ -97,11 +99,13 @@ class CCSAM(PerturbedOptimWrapper):
         self.reduction, self.first_label = reduction, flat_target == 'first'
         self.max_relative_radius = max_relative_radius
         self.sync_classes = sync_classes
+        self.plain = not mix or (not radius and variant != 'dir' and reduction == 'mean'
+                                 and flat_target == 'mixed')
         # The class loop replaces weights and batch statistics inside the backbone.
         self.capturable = perturb == 'head'
 
-    def _choose(self, model: nn.Module) -> None:
-        super()._choose(model)
+    def choose(self, model: nn.Module) -> None:
+        super().choose(model)
         if self.sync_classes and not (self.perturb == 'head' and is_linear(model.head)):
             raise ValueError("CCSAM: sync_classes=True needs perturb='head' and a linear head: ranks "
                              'that loop over classes do not meet.')
@@ -111,11 +115,10 @@ class CCSAM(PerturbedOptimWrapper):
                 raise ValueError(f"CCSAM: last_blocks names '{block}', which no parameter of the "
                                  f"backbone has; its last module is '{last_block(model.backbone)}'.")
         parts = self._parts(model)
-        trained = [name for name, p in model.named_parameters()
-                   if p.requires_grad and _inside(name, parts)]
-        if trained and not any(_inside(name, parts) for name in self.names):
-            raise ValueError(f"CCSAM: include={self.include} and exclude={self.exclude} leave "
-                             f"nothing of perturb='{self.perturb}' to perturb.")
+        if self._trainable() and not any(_inside(name, parts) for name in self.names):
+            raise ValueError(f"CCSAM: nothing of perturb='{self.perturb}' is left to perturb by "
+                             f"include={self.include}, exclude={self.exclude} and what the model "
+                             'freezes: change them, or use another wrapper for this stage.')
 
     def _parts(self, model: nn.Module) -> list[str]:
         """The modules and parameters that are perturbed, by name."""
@@ -126,6 +129,8 @@ class CCSAM(PerturbedOptimWrapper):
         return ['head', *(f'backbone.{block}' for block in blocks)]
 
     def accumulate_grad(self, objective: Objective) -> None:
+        if self.plain:
+            return self.backward(objective().mean())
         if self.perturb != 'head':
             return self._loop_over_model(objective)
         features = objective.features()
@@ -140,8 +145,6 @@ class CCSAM(PerturbedOptimWrapper):
         logits = objective.logits(features)
         losses = objective.losses(features, logits=logits)
         omega = self._part_of(objective, 'head.')
-        if not self.mix or not omega:
-            return losses.mean()
         [slopes] = torch.autograd.grad(losses.sum(), logits, retain_graph=True)
         offsets = self._logit_offsets(objective, features, slopes, omega)
         flat = objective.losses(features, logits=logits + offsets, first_label=self.first_label)
@@ -202,11 +205,9 @@ class CCSAM(PerturbedOptimWrapper):
         omega = self._part_of(objective, 'head.')
         cut = features.detach().requires_grad_()    # so that each class's graph is freed at once
         losses = objective.losses(cut)
-        if not self.mix or not omega:
-            self.backward(losses.mean())
-        elif self.mix < 1:
+        if self.mix < 1:
             self.backward((1 - self.mix) * losses.mean())
-        for label, index, share in self._classes(objective.labels) if omega else ():
+        for label, index, share in self._classes(objective.labels):
             grads = self.gradient(objective.losses(cut, index).mean(), list(omega.values()))
             moved = self._moved(objective, label, omega, grads)
             flat = objective.losses(cut, index, head=moved, first_label=self.first_label)
@@ -239,8 +240,6 @@ class CCSAM(PerturbedOptimWrapper):
 
     def _classes(self, labels: Tensor):
         """Label, indices and share in the loss of each class in the batch."""
-        if not self.mix:
-            return
         present = labels.unique()
         for label in present:
             index = (labels == label).nonzero()[:, 0]
@@ -321,11 +320,11 @@ def is_linear(head: nn.Module) -> bool:
 
 
 def last_block(backbone: nn.Module) -> str:
-    """Name of the last module that has parameters, inside wrappers that hold a single module."""
+    """Name of the last module that has weight matrices, inside wrappers that hold only one such."""
     path, node = '', backbone
     while True:
         children = [(name, child) for name, child in node.named_children()
-                    if next(child.parameters(), None) is not None]
+                    if any(parameter.dim() > 1 for parameter in child.parameters())]
         if not children:
             return path.removesuffix('.')
         name, node = children[-1]

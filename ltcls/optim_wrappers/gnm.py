@@ -68,7 +68,7 @@ class GNM(PerturbedOptimWrapper):
 
     def accumulate_grad(self, objective: Objective) -> None:
         radius = self.radius(objective.clock)
-        if radius == 0:
+        if not radius or not self.sigma:
             return self.backward(objective().mean())
         if self._window is None or not self.same_in_window:
             self._window = self.noise(self._draw)
@@ -104,6 +104,4 @@ class GNM(PerturbedOptimWrapper):
         if self.same_on_ranks and get_world_size() > 1:
             broadcast(flat, src=0)
         if self.total_norm:
-            # Noise that is zero throughout, as with sigma=0, has no direction and stays.
-            tiny = torch.finfo(flat.dtype).tiny
-            flat.div_(torch.linalg.vector_norm(flat).clamp(min=tiny))
+            flat.div_(torch.linalg.vector_norm(flat))

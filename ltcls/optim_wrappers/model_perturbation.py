@@ -25,8 +25,8 @@ class ModelPerturbation(PerturbedOptimWrapper):
         distribution: 'uniform' on [-bound / 2, bound / 2], as the paper; 'gaussian'; or
             'discrete_beta': two shape numbers for the whole draw, then a beta variable for every
             scalar, rounded to five levels of the same interval, as the authors' code.
-        bound: width of the interval.
-        variance: of 'gaussian'.
+        bound: width of the interval; 0 is the plain step.
+        variance: of 'gaussian'; 0 is the plain step.
         std_weight: adds this times the sample standard deviation of the M losses.
         options: see `PerturbedOptimWrapper`.
 
@@ -51,6 +51,8 @@ class ModelPerturbation(PerturbedOptimWrapper):
         self.bound, self.variance, self.std_weight = bound, variance, std_weight
 
     def accumulate_grad(self, objective: Objective) -> None:
+        if not (self.variance if self.distribution == 'gaussian' else self.bound):
+            return self.backward(objective().mean())
         if not self.std_weight:
             for _ in range(self.draws):
                 with self.perturbed(self.noise(self.draw)):

@@ -94,7 +94,7 @@ class PerturbedOptimWrapper(OptimWrapper):
                             "ltcls Classifier, whose train_step hands one over.")
         first = objective.model is not self._model
         if first:
-            self._choose(objective.model)
+            self.choose(objective.model)
         with self._gradients_restored():
             self.accumulate_grad(objective)
         if first:
@@ -122,15 +122,41 @@ class PerturbedOptimWrapper(OptimWrapper):
 
     # -- tools for accumulate_grad --------------------------------------------------------------
 
+    def choose(self, model: nn.Module) -> None:
+        """Pick what may be perturbed; the first `update_params` does so by itself.
+
+        Raises:
+            ValueError, TypeError, RuntimeError: as the class says.
+        """
+        if self.uses_counts and not getattr(model, 'bound', True):
+            raise RuntimeError(f'{type(self).__name__} found no class counts in the model: keep '
+                               'LongTailHook in default_hooks.')
+        optimized = {id(p) for group in self.optimizer.param_groups for p in group['params']}
+        chosen = [(name, p) for name, p in model.named_parameters()
+                  if id(p) in optimized and self._fits(name, p)]
+        if self._trainable() and not any(p.requires_grad for _, p in chosen):
+            raise ValueError(f'{type(self).__name__}: include={self.include} and exclude='
+                             f'{self.exclude} leave no trainable parameter to perturb.')
+        low = [name for name, p in chosen if torch.finfo(p.dtype).bits < 32]
+        if low:
+            raise TypeError(f'{type(self).__name__}: {low[0]} is stored in '
+                            f'{dict(chosen)[low[0]].dtype}, where small offsets vanish: keep '
+                            "weights in float32 and set model.precision instead.")
+        self._model, self._chosen = model, chosen
+
     @property
     def names(self) -> list[str]:
         """Names of `params`, in their order."""
-        return [name for name, parameter in self._chosen if parameter.requires_grad]
+        return [name for name, parameter in self._seen() if parameter.requires_grad]
 
     @property
     def params(self) -> list[nn.Parameter]:
-        """What may be perturbed: trainable, in the optimizer, chosen by name; each tensor once."""
-        return [parameter for _, parameter in self._chosen if parameter.requires_grad]
+        """What may be perturbed: trainable, in the optimizer, chosen by name; each tensor once.
+
+        Raises:
+            RuntimeError: before the first `update_params` or `choose`.
+        """
+        return [parameter for _, parameter in self._seen() if parameter.requires_grad]
 
     def backward(self, loss: Tensor, **kwargs) -> None:
         """Add the gradient to `.grad`, scaled for accumulation and for float16."""
@@ -281,22 +307,11 @@ class PerturbedOptimWrapper(OptimWrapper):
         return [p for group in self.optimizer.param_groups for p in group['params']
                 if p.requires_grad]
 
-    def _choose(self, model: nn.Module) -> None:
-        if self.uses_counts and not getattr(model, 'bound', True):
-            raise RuntimeError(f'{type(self).__name__} found no class counts in the model: keep '
-                               'LongTailHook in default_hooks.')
-        optimized = {id(p) for group in self.optimizer.param_groups for p in group['params']}
-        self._chosen = [(name, p) for name, p in model.named_parameters()
-                        if id(p) in optimized and self._fits(name, p)]
-        if not self.params and self._trainable():
-            raise ValueError(f'{type(self).__name__}: include={self.include} and exclude='
-                             f'{self.exclude} leave no trainable parameter to perturb.')
-        low = [name for name, p in self._chosen if torch.finfo(p.dtype).bits < 32]
-        if low:
-            raise TypeError(f'{type(self).__name__}: {low[0]} is stored in '
-                            f'{dict(self._chosen)[low[0]].dtype}, where small offsets vanish: keep '
-                            "weights in float32 and set model.precision instead.")
-        self._model = model
+    def _seen(self) -> list[tuple[str, nn.Parameter]]:
+        if self._model is None:
+            raise RuntimeError(f'{type(self).__name__} has not seen its model yet: `update_params` '
+                               'shows it, or `choose(model)` before its tools are used alone.')
+        return self._chosen
 
     def _check_gradient(self) -> None:
         trainable = self._trainable()

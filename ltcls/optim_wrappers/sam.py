@@ -53,8 +53,8 @@ class SAM(PerturbedOptimWrapper):
         self.adaptive, self.eta, self.adaptive_names = adaptive, eta, adaptive_names
         self.sync_ascent = sync_ascent
 
-    def _choose(self, model: nn.Module) -> None:
-        super()._choose(model)
+    def choose(self, model: nn.Module) -> None:
+        super().choose(model)
         fits = any(re.search(self.adaptive_names, name) for name in self.names)
         if self.adaptive and self.params and not fits:
             raise ValueError(f"{type(self).__name__}: adaptive_names='{self.adaptive_names}' fits "

@@ -165,6 +165,20 @@ def test_no_class_weights_is_the_way_back(features):
     assert torch.equal(model.losses(features, LABELS), losses)
 
 
+def test_class_weights_are_an_attribute_too(features):
+    model, other = build(), build()
+    assert model.class_weights is None
+    model.class_weights = WEIGHTS
+    other.set_class_weights(WEIGHTS)
+    assert torch.equal(model.class_weights, WEIGHTS)
+    assert torch.equal(model.losses(features, LABELS), other.losses(features, LABELS))
+    model.class_weights = None
+    assert model.class_weights is None
+    with pytest.raises(ValueError, match=r'shape \[1\]; give one for each of the 4 classes'):
+        model.class_weights = WEIGHTS[:1]
+    assert model.class_weights is None
+
+
 def test_an_unknown_mean_is_refused():
     with pytest.raises(ValueError, match="mean='sum'"):
         build().set_class_weights(WEIGHTS, mean='sum')
@@ -312,7 +326,7 @@ def test_class_weights_and_derived_buffers_do_not_travel():
     model = build(loss='BalancedSoftmaxLoss')
     model.set_class_weights(WEIGHTS)
     names = set(model.state_dict())
-    assert 'class_weights' not in names and not any(n.startswith('loss.') for n in names)
+    assert not any('class_weights' in name for name in names) and not any(n.startswith('loss.') for n in names)
 
 
 def test_counts_of_another_number_of_classes_name_the_key():

@@ -159,7 +159,7 @@ def test_the_noise_is_a_clamped_normal_for_every_scalar():
     torch.manual_seed(0)
     model = FunctionModel(bowl, weight=[0.0] * 500_000, bias=[0.0] * 500_000)
     wrapper = GNM(sgd(model))
-    wrapper._choose(model)
+    wrapper.choose(model)
     drawn = torch.cat(wrapper.noise(wrapper._draw))
     assert_close(drawn.std(), rows(0.33250017)[0], atol=0, rtol=3e-3)
     assert_close(drawn.abs().mean(), rows(0.26570675)[0], atol=0, rtol=3e-3)
@@ -172,7 +172,7 @@ def test_the_mean_loss_in_the_neighbourhood_grows_by_the_trace_of_the_hessian():
     torch.manual_seed(0)
     model = FunctionModel(quadratic, weight=[0.0] * 3_000_000)
     wrapper = GNM(sgd(model))
-    wrapper._choose(model)
+    wrapper.choose(model)
     noise, = wrapper.noise(wrapper._draw)
     points = rows(*THETA) + 0.5 * noise.view(-1, 3)
     losses = ((points @ H) * points).sum(dim=1) / 2 + points @ C

@@ -19,8 +19,12 @@ METHODS = [SAM, ImbSAM, RwSAM, GNM, CCSAM, GradientNormPenalty, ModelPerturbatio
 # Settings with which a method is the plain step.
 PLAIN = [(PerturbedOptimWrapper, {}), (SAM, dict(rho=0)), (RwSAM, dict(rho=0)), (GNM, dict(rho=0)),
          (ImbSAM, dict(rho=0, tail_weight=1)), (GradientNormPenalty, dict(rho=0)),
-         (CCSAM, dict(mix=0)), (CCSAM, dict(radius=0))]
-IDS = [f'{method.__name__}-{next(iter(options), "")}' for method, options in PLAIN]
+         (CCSAM, dict(mix=0)), (CCSAM, dict(radius=0)), (CCSAM, dict(radius=0, mix=0.3)),
+         (CCSAM, dict(radius=0, perturb='all', variant='mag')),
+         (CCSAM, dict(mix=0, perturb='last_blocks')), (GNM, dict(sigma=0)),
+         (GNM, dict(sigma=0, total_norm=True)), (ModelPerturbation, dict(bound=0)),
+         (ModelPerturbation, dict(variance=0, distribution='gaussian', std_weight=0.5))]
+IDS = [f'{method.__name__}-{"-".join(options)}' for method, options in PLAIN]
 
 
 def train(model, wrapper, steps=3):
@@ -45,7 +49,7 @@ def test_without_perturbation_it_is_the_plain_wrapper_bit_for_bit(method, option
     assert same(state(perturbed), state(plain))
 
 
-@pytest.mark.parametrize(('method', 'options'), PLAIN[:4], ids=IDS[:4])
+@pytest.mark.parametrize(('method', 'options'), PLAIN, ids=IDS)
 @pytest.mark.parametrize('model', [
     dict(backbone=dict(type=ToyBackbone, dropout=0.5)), dict(mixing=dict(type='Mixup')),
     dict(loss='GCLLoss', head='CosineHead'), dict(precision='bfloat16', channels_last=True),
@@ -78,6 +82,20 @@ def test_a_small_perturbation_is_close_to_the_plain_step_with_any_loss_and_head(
     assert_close(state(perturbed), state(plain), atol=tolerance, rtol=tolerance)
 
 
+@pytest.mark.parametrize('method', METHODS)
+def test_tools_before_a_model_was_seen_say_so(method):
+    model = classifier()
+    wrapper = method(sgd(model))
+    loss = model(**model.data_preprocessor(batch(), True), mode='loss')['loss'].mean()
+    for tool in (lambda: wrapper.params, lambda: wrapper.names, lambda: wrapper.gradient(loss),
+                 lambda: wrapper.perturbed([torch.ones(())]).__enter__()):
+        with pytest.raises(RuntimeError, match=f'{method.__name__} has not seen its model yet'):
+            tool()
+    wrapper.choose(model)
+    assert wrapper.names == [name for name, _ in model.named_parameters()]
+    assert all(a is b for a, b in zip(wrapper.params, model.parameters()))
+
+
 # -- restoring ------------------------------------------------------------------------------------
 
 
@@ -87,7 +105,7 @@ def test_weights_come_back_bit_for_bit(dtype):
     with torch.no_grad():
         model.head.bias.copy_(torch.tensor([-0.0, 1e-40, 1e30, 0.1]))
     wrapper = PerturbedOptimWrapper(sgd(model))
-    wrapper._choose(model)
+    wrapper.choose(model)
     before = state(model)
     signs = model.head.bias.signbit().clone()
     for _ in range(3):
@@ -237,10 +255,10 @@ def test_patterns_choose_what_is_perturbed():
         (('exclude_norm_bias', True),): ['backbone.conv.weight', 'head.weight']}
     for options, names in chosen.items():
         wrapper = SAM(sgd(model), **dict(options))
-        wrapper._choose(model)
+        wrapper.choose(model)
         assert wrapper.names == names
     wrapper = SAM(torch.optim.SGD(model.head.parameters(), lr=1))
-    wrapper._choose(model)
+    wrapper.choose(model)
     assert wrapper.names == ['head.weight', 'head.bias']
 
 
@@ -267,7 +285,7 @@ def test_settings_that_cannot_be_are_refused():
         CCSAM(sgd(model), variant='both')
     with pytest.raises(RuntimeError, match='cannot be nested'):
         wrapper = SAM(sgd(model))
-        wrapper._choose(model)
+        wrapper.choose(model)
         offsets = [torch.ones_like(p) for p in wrapper.params]
         with wrapper.perturbed(offsets), wrapper.perturbed(offsets):
             pass
@@ -559,7 +577,7 @@ def test_a_resumed_run_continues_as_if_it_had_never_stopped(method, options):
 def test_no_checkpoint_and_no_step_inside_a_perturbation():
     model = classifier()
     wrapper = SAM(sgd(model))
-    wrapper._choose(model)
+    wrapper.choose(model)
     with wrapper.perturbed([torch.ones_like(p) for p in wrapper.params]):
         with pytest.raises(RuntimeError, match='perturbed weights'):
             wrapper.state_dict()

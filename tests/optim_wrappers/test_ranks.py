@@ -91,7 +91,7 @@ def scenes(rank: int) -> dict:
         model = classifier()
         torch.manual_seed(rank)
         wrapper = GNM(sgd(model), same_on_ranks=same_on_ranks)
-        wrapper._choose(model)
+        wrapper.choose(model)
         found[f'noise-{same_on_ranks}'] = torch.cat(
             [part.flatten() for part in wrapper.noise(wrapper._draw)])
     return found

@@ -144,7 +144,7 @@ def own_work(options, device) -> dict:
         parameter.grad = torch.randn_like(parameter)
     grads = [parameter.grad.clone() for parameter in model.parameters()]
     gnm, sam = GNM(optimizer), SAM(optimizer)
-    gnm._choose(model), sam._choose(model)
+    gnm.choose(model), sam.choose(model)
 
     def weight_noise():
         with gnm.perturbed(gnm.noise(gnm._draw), alpha=gnm.rho):
@@ -172,7 +172,7 @@ def cc_sam_heads(options, device) -> dict:
             leaf = features.clone().requires_grad_()
             given = dict(inputs=leaf, labels=labels)
             if method is CCSAM:
-                wrapper._choose(model)
+                wrapper.choose(model)
 
             def step():
                 for _ in range(options.iterations):
