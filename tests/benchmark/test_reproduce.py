@@ -157,6 +157,8 @@ def test_only_is_a_pattern_on_config_method_and_data(tmp_path):
     assert [t.config for t in queue_of(rows, tmp_path, only='GCL')[0]] == ['gcl-crt']
     assert [t.config for t in queue_of(rows, tmp_path, only='^ce$')[0]] == ['ce']
     assert [t.config for t in queue_of(rows, tmp_path, only='IF50')[0]] == ['ce-if50']
+    with pytest.raises(ValueError, match="--only 'gcrt' fits no config, method or data set"):
+        queue_of(rows, tmp_path, only='gcrt')
 
 
 def test_rows_without_data_or_without_a_config_are_left_out(tmp_path):

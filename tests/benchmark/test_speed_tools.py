@@ -90,6 +90,15 @@ def test_the_scaling_tool_measures_images_classes_and_batch(tool, tmp_path):
     assert set(tool('scaling').METHODS) < set(result['classes'][0])
 
 
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['--rounds', '1'], "argument --rounds: '1' must be a number from 2 on"),
+    (['--images', '9000', '800'], "'800' must be at least 8142, an image for each class")])
+def test_what_the_scaling_tool_cannot_measure_is_refused(tool, arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        tool('scaling').main(arguments)
+    assert message in capsys.readouterr().err
+
+
 def test_start_up_is_measured_to_the_first_iteration(tool, monkeypatch):
     startup = tool('startup')
     assert 0 < startup.seconds_to_first_iteration('ce_resnet20_digits') < 300

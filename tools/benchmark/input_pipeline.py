@@ -24,7 +24,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from terminaltables import AsciiTable  # noqa: E402
-from timing import interleaved, ratio, write_result  # noqa: E402
+from timing import enough_rounds, interleaved, ratio, write_result  # noqa: E402
 from torch.utils.data import DataLoader, Dataset, default_collate  # noqa: E402
 from torchvision import transforms  # noqa: E402
 
@@ -182,7 +182,7 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument('--small', type=int, default=4096, help='images of 32x32')
     parser.add_argument('--batch-size', type=int, default=32)
     parser.add_argument('--workers', type=int, nargs='+', default=[0])
-    parser.add_argument('--rounds', type=int, default=9)
+    parser.add_argument('--rounds', type=enough_rounds, default=9)
     parser.add_argument('--threads', type=int, default=1, help='of the main process')
     parser.add_argument('--out', type=Path, help='JSON file for the figures')
     options = parser.parse_args(arguments)

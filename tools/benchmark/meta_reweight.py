@@ -29,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from mmengine.optim import OptimWrapper  # noqa: E402
-from timing import interleaved, milliseconds, peaks, ratio, write_result  # noqa: E402
+from timing import (  # noqa: E402
+    enough_rounds, interleaved, milliseconds, peaks, ratio, write_result)
 from torch import Tensor, nn  # noqa: E402
 
 from ltcls.engine.device import keep_freed_memory  # noqa: E402
@@ -188,7 +189,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--size', type=int, default=32, help='pixels a side')
     parser.add_argument('--classes', type=int, default=10)
     parser.add_argument('--batch-size', type=int, default=100)
-    parser.add_argument('--rounds', type=int, default=15)
+    parser.add_argument('--rounds', type=enough_rounds, default=15)
     parser.add_argument('--iterations', type=int, default=1, help='steps in a block')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--out', type=Path, help='JSON file for the figures')

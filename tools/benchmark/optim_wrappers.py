@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import torch  # noqa: E402
 from mmengine.optim import OptimWrapper  # noqa: E402
-from timing import interleaved, milliseconds, peaks, ratio, write_result  # noqa: E402
+from timing import (  # noqa: E402
+    enough_rounds, interleaved, milliseconds, peaks, ratio, write_result)
 from torch import nn  # noqa: E402
 
 from ltcls.engine.device import keep_freed_memory  # noqa: E402
@@ -236,7 +237,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=128)
     parser.add_argument('--heads', type=lambda text: tuple(map(int, text.split('x'))), nargs='+',
                         default=HEADS, help='classes x features, such as 1000x512')
-    parser.add_argument('--rounds', type=int, default=15)
+    parser.add_argument('--rounds', type=enough_rounds, default=15)
     parser.add_argument('--iterations', type=int, default=3, help='steps in a block')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--out', type=Path, help='JSON file for the figures')

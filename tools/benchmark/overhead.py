@@ -26,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from terminaltables import AsciiTable  # noqa: E402
-from timing import interleaved, milliseconds, peaks, ratio, write_result  # noqa: E402
+from timing import (  # noqa: E402
+    enough_rounds, interleaved, milliseconds, peaks, ratio, write_result)
 
 from ltcls.engine.prepare import Options, load_config  # noqa: E402
 from ltcls.engine.stage import build_runner, give_data  # noqa: E402
@@ -184,7 +185,7 @@ def table(result: dict) -> str:
 
 def main(arguments: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--rounds', type=int, default=15)
+    parser.add_argument('--rounds', type=enough_rounds, default=15)
     parser.add_argument('--iterations', type=int, default=10, help='batches in a block')
     parser.add_argument('--batch-size', type=int, default=128)
     parser.add_argument('--threads', type=int, default=2)

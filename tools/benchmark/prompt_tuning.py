@@ -24,7 +24,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
-from timing import interleaved, milliseconds, peaks, ratio, write_result  # noqa: E402
+from timing import (  # noqa: E402
+    enough_rounds, interleaved, milliseconds, peaks, ratio, write_result)
 from torch import nn  # noqa: E402
 
 from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
@@ -103,7 +104,7 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument('--batch-size', type=int, default=128)
     parser.add_argument('--classes', type=int, default=100)
     parser.add_argument('--precision', default='bfloat16', choices=['float32', 'bfloat16'])
-    parser.add_argument('--rounds', type=int, default=15)
+    parser.add_argument('--rounds', type=enough_rounds, default=15)
     parser.add_argument('--iterations', type=int, default=10, help='steps in a block')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--out', type=Path, help='JSON file for the figures')

@@ -90,13 +90,21 @@ def open_targets(rows: list[dict], data: dict, seeds: list[int], data_root: Path
             original images, if it is there, goes before the other and opens again the rows that
             copies of the images have answered.
         only: a regular expression to be found in a row's config, method or data set.
+
+    Raises:
+        ValueError: no row that `only` fits.
     """
+    def wanted(row: dict) -> bool:
+        names = row['config'], row['method'], row['dataset']
+        return row['config'] and any(re.search(only, name, re.IGNORECASE) for name in names)
+
+    if not any(map(wanted, rows)):
+        raise ValueError(f"--only '{only}' fits no config, method or data set of the ledger.")
     done = {(row['config'], row['stand_in'], seed)
             for row in rows if row['ours'] for seed in row['ours']['seeds']}
     ranked, absent = {}, {}
     for place, row in enumerate(rows):
-        names = row['config'], row['method'], row['dataset']
-        if not row['config'] or not any(re.search(only, name, re.IGNORECASE) for name in names):
+        if not wanted(row):
             continue
         known = data.get(ledger.family(row), {})
         folders = [known[key] for key in ('original', 'folder') if key in known]

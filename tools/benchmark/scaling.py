@@ -22,6 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -33,7 +34,8 @@ import torch.nn.functional as F  # noqa: E402
 from mmengine.dataset import DefaultSampler  # noqa: E402
 from optim_wrappers import FeatureTable, sgd  # noqa: E402
 from terminaltables import AsciiTable  # noqa: E402
-from timing import interleaved, milliseconds, peaks, ratio, write_result  # noqa: E402
+from timing import (  # noqa: E402
+    enough_rounds, interleaved, milliseconds, peaks, ratio, write_result)
 
 from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
 from ltcls.longtail import exponential_counts  # noqa: E402
@@ -82,7 +84,7 @@ def resident() -> int:
     return int(status.split('VmRSS:')[1].split()[0])
 
 
-def measure_images(root: Path, images: int, queue) -> None:
+def measure_images(root: Path, images: int) -> dict:
     """In a new process: seconds and MiB of the data set, seconds to draw an epoch's order."""
     torch.set_num_threads(1)
     from ltcls import datasets, samplers  # noqa: F401
@@ -97,7 +99,7 @@ def measure_images(root: Path, images: int, queue) -> None:
         for _ in sampler:
             pass
         found[f'{name}_s'] = round(time.perf_counter() - started, 3)
-    queue.put(found)
+    return found
 
 
 def scale_images(counts: list[int], rounds: int) -> list[dict]:
@@ -114,20 +116,16 @@ def scale_images(counts: list[int], rounds: int) -> list[dict]:
 
 def in_new_processes(measure, root: Path, images: int, rounds: int) -> dict:
     """Medians of what `measure` finds in `rounds` processes."""
-    context = multiprocessing.get_context('spawn')
     found = []
     for _ in range(rounds):
-        queue = context.Queue()
-        process = context.Process(target=measure, args=(root, images, queue))
-        process.start()
-        found.append(queue.get(timeout=600))
-        process.join()
+        with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as process:
+            found.append(process.submit(measure, root, images).result())
     return {name: statistics.median_low(row[name] for row in found) for name in found[0]}
 
 
 # -- epochs -------------------------------------------------------------------------------------
 
-def measure_epoch(root: Path, images: int, queue) -> None:
+def measure_epoch(root: Path, images: int) -> dict:
     """In a new process: seconds of an epoch, and MiB by which the process grows at most."""
     torch.set_num_threads(1)
     from ltcls.engine.prepare import Options, load_config
@@ -146,8 +144,8 @@ def measure_epoch(root: Path, images: int, queue) -> None:
     with redirect_stdout(io.StringIO()):
         build_runner(cfg).train()
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    queue.put(dict(images=images, epoch_s=read_log(folder / 'log.jsonl')[0]['time'],
-                   memory_mib=round((most - before) / 2 ** 10, 1)))
+    return dict(images=images, epoch_s=read_log(folder / 'log.jsonl')[0]['time'],
+                memory_mib=round((most - before) / 2 ** 10, 1))
 
 
 def scale_epochs(counts: list[int]) -> list[dict]:
@@ -274,10 +272,17 @@ def draw(result: dict, path: Path) -> None:
         save(figure, path)
 
 
+def images_of_a_list(text: str) -> int:
+    if not text.isdigit() or int(text) < CLASSES_OF_LIST:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' must be at least {CLASSES_OF_LIST}, an image for each class of the list")
+    return int(text)
+
+
 def main(arguments: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--rounds', type=int, default=9)
-    parser.add_argument('--images', type=int, nargs='+',
+    parser.add_argument('--rounds', type=enough_rounds, default=9)
+    parser.add_argument('--images', type=images_of_a_list, nargs='+',
                         default=[10_000, 50_000, 115_846, 250_000, LARGEST])
     parser.add_argument('--epochs', type=int, nargs='+', help='images of an epoch',
                         default=[10_000, 50_000, 115_846, 250_000, LARGEST])
