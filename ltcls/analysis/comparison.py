@@ -7,7 +7,7 @@ import numpy as np
 
 from ltcls.analysis.style import (INK, METHOD_COLOURS, NAMED_CLASSES, by_count, class_axis,
                                   in_style, literal, new_figure, save)
-from ltcls.evaluation.scores import GROUPS
+from ltcls.evaluation.scores import GROUPS, part_accuracy
 from ltcls.evaluation.table import experiments
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def plot_comparison(records: Sequence[dict]) -> 'Figure':
     for i, (name, same) in enumerate(runs.items()):
         colour = METHOD_COLOURS[i % len(METHOD_COLOURS)]
         hatch = ('', '///', '...')[i // len(METHOD_COLOURS) % 3]
-        values = [[_group_accuracy(record, part) for record in same] for part in shown]
+        values = [[_number(part_accuracy(record, part)) for record in same]
+                  for part in shown]
         places = np.arange(len(shown)) - 0.41 + (i + 0.5) * width
         means = [float(np.mean(v)) for v in values]
         left.bar(places, means, width=0.92 * width, color=colour, hatch=hatch, edgecolor='white',
@@ -94,12 +95,9 @@ def _smoothing(num_classes: int) -> int:
     return 1 if num_classes <= NAMED_CLASSES else 2 * (num_classes // 25) + 1
 
 
-def _group_accuracy(record: dict, part: str) -> float:
-    scores = record['overall'] if part == 'overall' else record['groups'].get(part, {})
-    value = scores.get('accuracy')
+def _number(value: float | None) -> float:
     return float('nan') if value is None else value
 
 
 def _class_accuracy(record: dict, index: int) -> float:
-    value = record['per_class'][index]['accuracy']
-    return float('nan') if value is None else value
+    return _number(record['per_class'][index]['accuracy'])

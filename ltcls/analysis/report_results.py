@@ -1,14 +1,14 @@
 """The sections of a report about accuracy: results, data, each class."""
 
 from html import escape
-from statistics import mean, stdev
+from statistics import mean
 from typing import Sequence
 
-from ltcls.evaluation.scores import GROUPS
-from ltcls.evaluation.table import comparison_notes, experiments
+from ltcls.evaluation.scores import GROUPS, part_accuracy
+from ltcls.evaluation.table import comparison_notes, experiments, spread
 
 from .charts import Chart, ends
-from .report_html import (CELLS, Cell, figure, group_legend, group_spans, legend, number, panels,
+from .report_html import (CELLS, MISSING, Cell, figure, group_legend, group_spans, legend, number, panels,
                           run_cell, run_colour, section, table, wide, words)
 from .runs import Run
 from .style import NAMED_CLASSES, by_count
@@ -68,12 +68,8 @@ def _seeds_table(records: Sequence[dict]) -> str:
     for name, same in together.items():
         cells = [words(name), Cell(str(len(same)), len(same))]
         for part in shown:
-            values = [_accuracy(record, part) for record in same]
-            if None in values:
-                cells.append(Cell('–'))
-                continue
-            spread = f' <small>± {stdev(values):.2f}</small>' if len(values) > 1 else ''
-            cells.append(Cell(f'{mean(values):.2f}{spread}', mean(values)))
+            values = [part_accuracy(record, part) for record in same]
+            cells.append(Cell(spread(values, MISSING), None if None in values else mean(values)))
         rows.append(cells)
     return '<h3>Mean and standard deviation over seeds</h3>' + table(
         ['method', 'seeds', *shown], rows, 'results over seeds',
@@ -91,7 +87,7 @@ def _groups_chart(records: Sequence[dict], names: Sequence[str]) -> str:
     width = 0.84 / len(records)
     for i, record in enumerate(records):
         for place, part in enumerate(parts):
-            value = _accuracy(record, part)
+            value = part_accuracy(record, part)
             if value is None:
                 continue
             left = place - 0.42 + i * width
@@ -108,7 +104,7 @@ def _groups_chart(records: Sequence[dict], names: Sequence[str]) -> str:
 
 def _exchange(records: Sequence[dict], names: Sequence[str], first: str, last: str) -> str:
     """What rare classes gain against what frequent ones lose, a dot a run."""
-    points = [(_accuracy(record, first), _accuracy(record, last)) for record in records]
+    points = [(part_accuracy(record, first), part_accuracy(record, last)) for record in records]
     chart = Chart(450, 260, ends([x for x, _ in points], margin=0.15),
                   ends([y for _, y in points], margin=0.12), f'{first} against {last}',
                   margins=(46, 12, 12, 34))
@@ -122,11 +118,6 @@ def _exchange(records: Sequence[dict], names: Sequence[str], first: str, last: s
             if len(records) <= 12:
                 chart.text(x, y, names[i], anchor=side, shift=(shift, 4))
     return chart.svg()
-
-
-def _accuracy(record: dict, part: str) -> float | None:
-    scores = record['overall'] if part == 'overall' else record['groups'].get(part, {})
-    return scores.get('accuracy')
 
 
 def _open_set(records: Sequence[dict], names: Sequence[str]) -> str:

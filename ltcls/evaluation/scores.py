@@ -74,6 +74,12 @@ def measure(labels: Tensor, predictions: Tensor, confidences: Tensor, in_top: di
         confusion=confusion.tolist() if len(confusion) else None)
 
 
+def part_accuracy(scores: dict, part: str) -> float | None:
+    """Percent of 'overall' or of a group; None where there is none."""
+    found = scores['overall'] if part == 'overall' else scores['groups'].get(part, {})
+    return found.get('accuracy')
+
+
 def top_accuracies(overall: dict) -> dict[int, float]:
     """The top-k accuracies in percent by k, of the part `overall` of a record."""
     found = overall.get('topk', [])

@@ -6,7 +6,7 @@ from typing import Sequence
 
 from terminaltables import AsciiTable, GithubFlavoredMarkdownTable
 
-from ltcls.evaluation.scores import GROUPS, top_accuracies
+from ltcls.evaluation.scores import GROUPS, part_accuracy, top_accuracies
 
 MISSING = '-'
 ALL_CLASSES_UP_TO = 20
@@ -70,7 +70,7 @@ def comparison_table(records: Sequence[dict], markdown: bool = False,
     names = display_names(records)
     head = ['method', 'seeds' if average else 'seed', *COLUMNS]
     if average:
-        rows = [[name, len(runs), *_spread([_numbers(run) for run in runs])]
+        rows = [[name, len(runs), *map(spread, zip(*map(_numbers, runs)))]
                 for name, runs in experiments(records).items()]
     else:
         rows = [[name, MISSING if record.get('seed') is None else record['seed'],
@@ -106,22 +106,16 @@ def _fingerprints(records: Sequence[dict]) -> list[set[str]]:
 
 def _numbers(record: dict) -> list[float | None]:
     """The comparison's columns, in their order."""
-    groups = [record['groups'].get(name, {}).get('accuracy') for name in GROUPS]
-    return [record['overall']['accuracy'], *groups, record['balanced_accuracy'],
+    return [*(part_accuracy(record, part) for part in ('overall', *GROUPS)), record['balanced_accuracy'],
             record['calibration']['overall']['ece'], record['rarest']['accuracy']]
 
 
-def _spread(runs: list[list]) -> list[str]:
-    """Mean and sample standard deviation of each column; of one run, its number."""
-    cells = []
-    for values in zip(*runs):
-        if None in values:
-            cells.append(MISSING)
-        elif len(values) == 1:
-            cells.append(_percent(values[0]))
-        else:
-            cells.append(f'{mean(values):.2f} ± {stdev(values):.2f}')
-    return cells
+def spread(values: Sequence[float | None], missing: str = MISSING) -> str:
+    """'71.40', or mean and sample standard deviation of several: '71.40 ± 0.30'."""
+    if not values or None in values:
+        return missing
+    deviation = f' ± {stdev(values):.2f}' if len(values) > 1 else ''
+    return f'{mean(values):.2f}{deviation}'
 
 
 def display_names(records: Sequence[dict]) -> list[str]:

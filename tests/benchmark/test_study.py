@@ -32,11 +32,6 @@ def test_a_row_without_records_stays_empty(tmp_path):
     assert row == '| CE | `ce_resnet32_cifar10` |  |  | 70.70 |  |  |  |  |  |  |  |'
 
 
-def test_two_seeds_give_mean_and_sample_deviation():
-    assert study.spread([70.0, 72.0]) == '71.00 ± 1.41'
-    assert study.spread([70.0, None]) == '70.00'
-
-
 def test_the_size_of_learned_weights_stands_below_the_table(monkeypatch, tmp_path):
     monkeypatch.setattr(study, 'RESULTS', tmp_path)
     assert study.learned_part('cifar10-meta') == []

@@ -3,7 +3,7 @@ import torch
 from ltcls.evaluation.record import build_record
 from ltcls.evaluation.scores import measure
 from ltcls.evaluation.table import (class_table, comparison_table, experiments, run_table,
-                                    scores_table)
+                                    scores_table, spread)
 
 COUNTS = [500, 50, 5]
 
@@ -119,3 +119,8 @@ def test_only_seeds_of_one_config_on_the_same_images_are_averaged():
                                  'ce (4)': [again], 'ce (5)': [once_more]}
     assert [row[:2] for row in cells(comparison_table([first, second, steep], average=True))[1:]
             ] == [['ce (1)', '2'], ['ce (2)', '1']]
+
+
+def test_seeds_give_mean_and_sample_deviation():
+    assert spread([70.0, 72.0]) == '71.00 ± 1.41' and spread([70.0]) == '70.00'
+    assert spread([70.0, None]) == spread([]) == '-' and spread([None], missing='') == ''

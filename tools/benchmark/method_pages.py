@@ -11,9 +11,11 @@ A number of images that are a JPEG copy says so, and gives way to one of the ori
 """
 
 import re
-import statistics
 from pathlib import Path
 from typing import Iterable, NamedTuple
+
+from ltcls.evaluation.scores import part_accuracy
+from ltcls.evaluation.table import spread
 
 NO_CONFIG = '–'      # there is none for this cell; an empty cell has not been run
 GROUPS = ('many', 'medium', 'few', 'all')
@@ -56,7 +58,7 @@ def _measured(header: list[str], above: list[str] | None, cells: list[str], conf
     """Column, config and groups ('all' for the overall accuracy) of the measured cells of a row."""
     label = OURS.fullmatch(cells[0])
     for column in range(1, len(cells)):
-        config, parts = None, ['all']
+        config, parts = None, ['overall']
         if label and header[column] in GROUPS:
             config, parts = _config(label[1], '', configs), [header[column]]
         elif label:
@@ -104,20 +106,10 @@ def _by_config(runs: Iterable, copies: set[str]) -> dict[str, _Found]:
 def _value(found: _Found | None, parts: list[str], links: str) -> str:
     if found is None:
         return ''
-    numbers = [[_accuracy(record, part) for record in found.records] for part in parts]
-    text = ', '.join('-' if None in values else _mean(values) for values in numbers)
+    parts = ['overall' if part == 'all' else part for part in parts]
+    text = ', '.join(spread([part_accuracy(record, part) for record in found.records])
+                     for part in parts)
     page = 'results.md' if found.study == 'reproduce' else f'results/studies/{found.study}.md'
     name, reason = COPIES
     note = f' ([{name}]({links}/{reason}))' if found.copied else ''
     return f'[{text}]({links}/{page}){note}'
-
-
-def _accuracy(record: dict, part: str) -> float | None:
-    if part == 'all':
-        return record['overall']['accuracy']
-    return record['groups'].get(part, {}).get('accuracy')
-
-
-def _mean(values: list[float]) -> str:
-    mean = f'{statistics.fmean(values):.2f}'
-    return f'{mean} ± {statistics.stdev(values):.2f}' if len(values) > 1 else mean

@@ -29,6 +29,8 @@ from ltcls.engine import recipe  # noqa: E402
 from ltcls.engine.configs import config_names  # noqa: E402
 from ltcls.engine.prepare import Options  # noqa: E402
 from ltcls.evaluation.record import read_record  # noqa: E402
+from ltcls.evaluation.scores import part_accuracy  # noqa: E402
+from ltcls.evaluation.table import spread  # noqa: E402
 from ltcls.hooks.sample_weights import WEIGHTS_LOG  # noqa: E402
 
 RESULTS = ROOT / 'docs' / 'results'
@@ -306,16 +308,6 @@ def learned_part(study: str) -> list[str]:
               f'{negative:.2f} |' for name, sizes, negative in rows)]
 
 
-def spread(values: list[float | None]) -> str:
-    """'71.4', or mean and standard deviation of several: '71.4 ± 0.3'; empty without values."""
-    values = [value for value in values if value is not None]
-    if not values:
-        return ''
-    if len(values) == 1:
-        return f'{values[0]:.2f}'
-    return f'{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}'
-
-
 def each_seed(records: list[dict]) -> str:
     """'71.38, 70.02'; with precisions behind them where the records differ in that."""
     differ = len({r.get('precision') for r in records}) > 1
@@ -341,16 +333,16 @@ def page(study: str, results: Path = RESULTS) -> str:
     for config, label, beside in spec['rows']:
         records = records_of(study, config, results)
 
-        def group(name):
-            return spread([r['groups'].get(name, {}).get('accuracy') for r in records])
+        def part(name):
+            return spread([part_accuracy(r, name) for r in records], missing='')
 
         lines.append('| ' + ' | '.join([
-            label, f'`{config}`', spread([r['overall']['accuracy'] for r in records]),
+            label, f'`{config}`', part('overall'),
             each_seed(records),
             *(['' if beside is None else f'{beside:.2f}'] if 'beside' in spec else []),
-            group('many'), group('medium'), group('few'),
-            spread([r['rarest']['accuracy'] for r in records]),
-            spread([r['calibration']['overall']['ece'] for r in records]),
+            part('many'), part('medium'), part('few'),
+            spread([r['rarest']['accuracy'] for r in records], missing=''),
+            spread([r['calibration']['overall']['ece'] for r in records], missing=''),
             ', '.join(f"{r['best']['accuracy']:.2f} at {r['best']['epoch']}" for r in records
                       if r['best']),
             ', '.join(f"{r['training_time'] / 60:.0f}" for r in records),
