@@ -7,6 +7,7 @@ import functools
 import os
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -116,8 +117,8 @@ def save_to_disk(checkpoint: dict, filename: str, file_client_args=None, backend
             os.fsync(file.fileno())
         os.replace(temporary, filename)
     except OSError as error:
-        folder, name = os.path.split(filename)
-        others = sorted(n for n in _names(folder) if n.endswith('.pth') and n != name)
+        path = Path(filename)
+        others = sorted(p.name for p in path.parent.glob('*.pth') if p.name != path.name)
         kept = f"{', '.join(others)} beside it" if others else 'There was none before; the folder'
         raise OSError(f'The checkpoint {filename} could not be written: {error.strerror or error}. '
                       f'{kept} stays as it was. Make room and continue with --resume.') from error
@@ -169,10 +170,6 @@ def leave_metal_alone() -> None:
     """Compute on the CPU of an Apple machine: its GPU has no float64, which class counts need."""
     if mmengine_device.DEVICE == 'mps':
         mmengine_device.DEVICE = 'cpu'
-
-
-def _names(folder: str) -> list[str]:
-    return os.listdir(folder or '.') if os.path.isdir(folder or '.') else []
 
 
 leave_metal_alone()

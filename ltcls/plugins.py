@@ -25,6 +25,7 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module, metadata
+from itertools import takewhile
 
 from mmengine import registry as mmengine_registry
 from mmengine.dist import get_rank
@@ -153,12 +154,8 @@ def _registered_by(registry: str, name: str, component) -> str:
 
 def _shared(one: str, other: str) -> int:
     """How many leading parts two dotted names have in common."""
-    length = 0
-    for a, b in zip(one.split('.'), other.split('.')):
-        if a != b:
-            break
-        length += 1
-    return length
+    same = (a == b for a, b in zip(one.split('.'), other.split('.')))
+    return len(list(takewhile(bool, same)))
 
 
 def _load_plugins() -> None:

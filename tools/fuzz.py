@@ -38,8 +38,8 @@ from fuzz_cases import Case  # noqa: E402
 
 from ltcls.cli import main as ltcls  # noqa: E402
 
+# What is broken: the faults, and how many of them are drawn beside those of other kinds.
 KINDS = {**fuzz_configs.KINDS, **fuzz_images.KINDS, **fuzz_files.KINDS}
-WEIGHTS = {**fuzz_configs.WEIGHTS, **fuzz_images.WEIGHTS, **fuzz_files.WEIGHTS}
 LIMIT = 60             # seconds a case
 LONGEST = 1500         # characters of an error
 GOOD = ('refused', 'read')
@@ -72,7 +72,7 @@ def run(case: Case, folder: Path) -> tuple[str, str]:
     said = err.getvalue()
     lines = [line for line in said.splitlines() if line.startswith('error: ')]
     line = lines[0] if lines else said.strip()[-300:]
-    written = sorted(changed(before, snapshot(folder)))
+    written = sorted(path for path, _ in before.items() ^ snapshot(folder).items())
     if written:
         return 'writes', f'outside the run: {written[0]}'
     if status == 0 and case.words and all(word in out.getvalue() for word in case.words):
@@ -116,10 +116,6 @@ def snapshot(folder: Path) -> dict[str, tuple]:
     return found
 
 
-def changed(before: dict, after: dict) -> set[str]:
-    return {path for path in {*before, *after} if before.get(path) != after.get(path)}
-
-
 @contextlib.contextmanager
 def sandbox():
     """A folder to work in that is home, temporary folder and working directory at once."""
@@ -146,7 +142,7 @@ def fuzz(kind: str, count: int, seed: int, folder: Path) -> list[dict]:
     @hypothesis.settings(max_examples=3 * count, database=None, deadline=None,
                          phases=[hypothesis.Phase.generate],
                          suppress_health_check=list(hypothesis.HealthCheck))
-    @hypothesis.given(KINDS[kind])
+    @hypothesis.given(KINDS[kind][0])
     def one(make):
         if len(found) >= count or make.what in found:
             return
@@ -164,8 +160,8 @@ def fuzz(kind: str, count: int, seed: int, folder: Path) -> list[dict]:
 
 def shares(cases: int, kinds: list[str]) -> dict[str, int]:
     """How many of the cases each kind gets: more where there are more different faults."""
-    whole = sum(WEIGHTS[kind] for kind in kinds)
-    return {kind: -(-cases * WEIGHTS[kind] // whole) for kind in kinds}
+    whole = sum(KINDS[kind][1] for kind in kinds)
+    return {kind: -(-cases * KINDS[kind][1] // whole) for kind in kinds}
 
 
 def campaign(cases: int, seed: int, only: str = '') -> Iterator[dict]:
@@ -182,17 +178,14 @@ def table(results: list[dict], seed: int) -> str:
              'place. Refused: one line', 'that names the culprit. Read: unusual input, read '
              'rightly. Failed: anything else.', '',
              '| what is broken | cases | refused | read | failed |', '|---|---|---|---|---|']
-    for kind in dict.fromkeys(result['kind'] for result in results):
-        counts = Counter(r['outcome'] for r in results if r['kind'] == kind)
+    kinds = dict.fromkeys(result['kind'] for result in results)
+    for kind in (*kinds, 'together'):
+        counts = Counter(r['outcome'] for r in results if kind in (r['kind'], 'together'))
         failed = sum(n for outcome, n in counts.items() if outcome not in GOOD)
         lines.append(f"| {kind} | {sum(counts.values())} | {counts['refused']} | {counts['read']} "
                      f'| {failed} |')
-    counts = Counter(result['outcome'] for result in results)
-    failed = sum(n for outcome, n in counts.items() if outcome not in GOOD)
-    lines.append(f"| together | {len(results)} | {counts['refused']} | {counts['read']} "
-                 f'| {failed} |')
     lines += ['', 'One example of each, as it is answered:', '']
-    for kind in dict.fromkeys(result['kind'] for result in results):
+    for kind in kinds:
         lines += [f"- {kind}, {r['case']}: `{r['line']}`" for r in results
                   if r['kind'] == kind and r['outcome'] == 'refused'][:1]
     return '\n'.join(lines) + '\n'

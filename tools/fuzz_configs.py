@@ -247,9 +247,8 @@ def broken_texts(draw):
 
 
 KINDS = {
-    'config: a value of the wrong type': wrong_types(), 'config: a misspelt key': misspelt_keys(),
-    'config: a misspelt name': misspelt_names(), 'config: an impossible value': impossible(),
-    'config: the file': broken_texts(), 'option of the command line': options()}
-WEIGHTS = {'config: a value of the wrong type': 8, 'config: a misspelt key': 6,
-           'config: a misspelt name': 4, 'config: an impossible value': 4,
-           'config: the file': 2, 'option of the command line': 4}
+    'config: a value of the wrong type': (wrong_types(), 8),
+    'config: a misspelt key': (misspelt_keys(), 6),
+    'config: a misspelt name': (misspelt_names(), 4),
+    'config: an impossible value': (impossible(), 4), 'config: the file': (broken_texts(), 2),
+    'option of the command line': (options(), 4)}

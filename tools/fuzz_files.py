@@ -242,8 +242,7 @@ def broken_checkpoints(draw):
 
 
 KINDS = {
-    'list: CSV': broken_lists(), 'list: of a public data set': broken_public_lists(),
-    'file of a run': broken_run_files(), 'file of a run: a pointer to nothing': broken_pointers(),
-    'checkpoint': broken_checkpoints()}
-WEIGHTS = {'list: CSV': 5, 'list: of a public data set': 1, 'file of a run': 2,
-           'file of a run: a pointer to nothing': 1, 'checkpoint': 6}
+    'list: CSV': (broken_lists(), 5), 'list: of a public data set': (broken_public_lists(), 1),
+    'file of a run': (broken_run_files(), 2),
+    'file of a run: a pointer to nothing': (broken_pointers(), 1),
+    'checkpoint': (broken_checkpoints(), 6)}

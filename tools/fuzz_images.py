@@ -260,9 +260,7 @@ def unusual_folders(draw):
 
 
 KINDS = {
-    'image: damaged': broken_images(), 'image: of a kind that is refused': refused_images(),
-    'image: unusual and right': unusual_images(), 'class folders': broken_folders(),
-    'class folders: unusual and right': unusual_folders()}
-WEIGHTS = {
-    'image: damaged': 4, 'image: of a kind that is refused': 3, 'image: unusual and right': 2,
-    'class folders': 4, 'class folders: unusual and right': 1}
+    'image: damaged': (broken_images(), 4),
+    'image: of a kind that is refused': (refused_images(), 3),
+    'image: unusual and right': (unusual_images(), 2), 'class folders': (broken_folders(), 4),
+    'class folders: unusual and right': (unusual_folders(), 1)}

@@ -12,7 +12,7 @@ from ltcls.datasets.open_set import UNKNOWN
 from ltcls.models.heads import CosineHead
 
 from .runs import Run, build_dataset, load_model
-from .style import INK, in_style, literal, new_figure, save
+from .style import INK, literal, new_figure, save, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,7 +97,7 @@ def write_activation_maps(run: Run, images: Sequence[str], path: Path,
                                      run.record['name']), path)
 
 
-@in_style
+@styled()
 def plot_activation_maps(rows: Sequence[tuple], classes: Sequence[str], name: str) -> 'Figure':
     """Rows of (title, uint8 [channels, H, W], label or None, ActivationMaps)."""
     figure = new_figure(8.4, 0.7 + 2.7 * len(rows))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Sequence
 import numpy as np
 
 from ltcls.analysis.style import (INK, METHOD_COLOURS, NAMED_CLASSES, by_count, class_axis,
-                                  in_style, literal, new_figure, save)
+                                  literal, new_figure, save, styled)
 from ltcls.evaluation.scores import GROUPS, part_accuracy
 from ltcls.evaluation.table import experiments
 
@@ -22,7 +22,7 @@ def write_comparison(records: Sequence[dict], path: str | Path) -> Path:
     return save(plot_comparison(records), path)
 
 
-@in_style
+@styled()
 def plot_comparison(records: Sequence[dict]) -> 'Figure':
     """Several runs: bars overall and by group, and the accuracy of each class, frequent ones first.
 
@@ -47,23 +47,23 @@ def plot_comparison(records: Sequence[dict]) -> 'Figure':
     for i, (name, same) in enumerate(runs.items()):
         colour = METHOD_COLOURS[i % len(METHOD_COLOURS)]
         hatch = ('', '///', '...')[i // len(METHOD_COLOURS) % 3]
-        values = [[_number(part_accuracy(record, part)) for record in same]
-                  for part in shown]
+        values = np.array([[part_accuracy(record, part) for record in same] for part in shown],
+                          dtype=float)      # None, of a group that a run lacks, becomes NaN
         places = np.arange(len(shown)) - 0.41 + (i + 0.5) * width
-        means = [float(np.mean(v)) for v in values]
+        means = values.mean(axis=1)
         left.bar(places, means, width=0.92 * width, color=colour, hatch=hatch, edgecolor='white',
                  label=literal(name) if len(same) == 1 else f'{literal(name)} ({len(same)} seeds)')
         if len(same) > 1:
-            reach = [[m - min(v) for m, v in zip(means, values)],
-                     [max(v) - m for m, v in zip(means, values)]]
+            # Rounded, the mean of equal numbers may lie beside them.
+            reach = np.clip([means - values.min(axis=1), values.max(axis=1) - means], 0, None)
             left.errorbar(places, means, yerr=reach, fmt='none', ecolor=INK, elinewidth=1,
                           capsize=2)
         if len(runs) <= 4:
-            for x, v, most in zip(places, means, map(max, values)):
+            for x, v, most in zip(places, means, values.max(axis=1)):
                 if np.isfinite(v):
                     left.text(x, most + 0.8, f'{v:.1f}', ha='center', fontsize=8, color=INK)
-        curve = np.array([np.mean([_class_accuracy(record, row['index']) for record in same])
-                          for row in rows])
+        curve = np.array([[record['per_class'][row['index']]['accuracy'] for row in rows]
+                          for record in same], dtype=float).mean(axis=0)
         _draw_curve(right, curve, colour, linestyle=('-', '--', ':')[i // len(METHOD_COLOURS) % 3])
     left.set_xticks(range(len(shown)), shown)
     left.set(ylim=(0, 101), ylabel='test accuracy in %')
@@ -93,11 +93,3 @@ def _draw_curve(axes: 'Axes', curve: np.ndarray, colour: str, linestyle: str) ->
 def _smoothing(num_classes: int) -> int:
     """How many neighbours a curve of classes is averaged over: odd, and 1 up to 30 classes."""
     return 1 if num_classes <= NAMED_CLASSES else 2 * (num_classes // 25) + 1
-
-
-def _number(value: float | None) -> float:
-    return float('nan') if value is None else value
-
-
-def _class_accuracy(record: dict, index: int) -> float:
-    return _number(record['per_class'][index]['accuracy'])

@@ -179,16 +179,15 @@ def _class_rows(record: dict, unit: Sequence[Tensor], features: Sequence[Tensor]
 
 def _group_means(record: dict, rows: Sequence[dict]) -> dict[str, dict]:
     """The mean over the classes of each group of every number, where a class has it."""
-    def mean(members: Sequence[int], pick) -> float | None:
-        values = [pick(rows[c]) for c in members]
-        values = [value for value in values if value is not None]
-        return float(np.mean(values)) if values else None
+    def mean(values) -> float | None:
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if known else None
 
     groups = {'overall': [row['index'] for row in rows], **class_groups(record)}
     return {name: dict(
-        row_norm=mean(members, lambda row: row['row_norm']),
-        shift=mean(members, lambda row: row['shift']),
-        **{split: {key: mean(members, lambda row, s=split, k=key: row[s][k])
+        row_norm=mean(rows[c]['row_norm'] for c in members),
+        shift=mean(rows[c]['shift'] for c in members),
+        **{split: {key: mean(rows[c][split][key] for c in members)
                    for key in ('within', 'between', 'nearest', 'length')}
            for split in ('train', 'test')})
         for name, members in groups.items()}

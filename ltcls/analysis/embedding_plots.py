@@ -7,8 +7,8 @@ import numpy as np
 
 from ltcls.evaluation.scores import GROUPS
 
-from .style import (GROUP_COLOURS, GROUP_MARKERS, INK, QUIET, by_count, class_axis, in_style,
-                    literal, new_figure, save)
+from .style import (GROUP_COLOURS, GROUP_MARKERS, INK, QUIET, by_count, class_axis, literal,
+                    new_figure, save, styled)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,7 @@ def write_feature_plots(found: dict, folder: str | Path) -> list[Path]:
             save(plot_distances(found), folder / 'feature_distances.png')]
 
 
-@in_style
+@styled()
 def plot_maps(found: dict) -> 'Figure':
     """A row for each map, a column each for the training and the test images.
 
@@ -48,7 +48,7 @@ def plot_maps(found: dict) -> 'Figure':
     return figure
 
 
-@in_style
+@styled()
 def plot_distances(found: dict) -> 'Figure':
     """Of each class: width and distance to the nearest other class, and length of its row."""
     rows = by_count(dict(per_class=found['classes']))

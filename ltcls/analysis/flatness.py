@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Callable, Iterator, NamedTuple, Sequence
 
@@ -160,24 +161,16 @@ def _hessian(surface: LossSurface, parts: Parts, options: FlatnessOptions) -> di
                                  generator_of(options.seed, 1))
         return dict(top=ends.top, bottom=ends.bottom, negativity=ends.negativity,
                     residual=ends.residual, steps=ends.steps, trace=trace.value,
-                    trace_error=trace.error if options.trace_draws > 1 else None,
+                    trace_error=trace.error,
                     nodes=ends.nodes, masses=ends.masses)
 
     return dict(parameters=size, **_for_all(parts, curvature, options.each_class))
 
 
-def _line(surface: LossSurface, parts: Parts, options: FlatnessOptions) -> dict:
-    return _walked(surface, parts, options, options.line_points, dimensions=1)
-
-
-def _plane(surface: LossSurface, parts: Parts, options: FlatnessOptions) -> dict:
-    return _walked(surface, parts, options, options.plane_points, dimensions=2)
-
-
-def _walked(surface: LossSurface, parts: Parts, options: FlatnessOptions, points: int,
+def _walked(surface: LossSurface, parts: Parts, options: FlatnessOptions,
             dimensions: int) -> dict:
     """Losses and accuracies [points] or [points * points], the last coordinate fastest."""
-    steps = steps_of(options.reach, points)
+    steps = steps_of(options.reach, [options.line_points, options.plane_points][dimensions - 1])
     along = directions(surface, dimensions, options.seed)
     measured = [_by_class(surface, one) for one in walk(surface, along, steps)]
 
@@ -190,7 +183,8 @@ def _walked(surface: LossSurface, parts: Parts, options: FlatnessOptions, points
                 **_for_all(parts, curve, each_class=dimensions == 1))
 
 
-MEASURE = dict(random=_random, sam=_sam, hessian=_hessian, line=_line, plane=_plane)
+MEASURE = dict(random=_random, sam=_sam, hessian=_hessian,
+               line=partial(_walked, dimensions=1), plane=partial(_walked, dimensions=2))
 
 
 def _for_all(parts: Parts, number: Callable[[Sequence[int]], dict],

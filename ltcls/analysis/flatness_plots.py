@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
-from .style import (GROUP_COLOURS, GROUP_TEXT, INK, METHOD_COLOURS, QUIET, in_style, literal,
-                    new_figure, save)
+from .style import (GROUP_COLOURS, GROUP_TEXT, INK, METHOD_COLOURS, QUIET, literal, new_figure,
+                    save, styled)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ def write_flatness_plots(found: dict, folder: str | Path) -> list[Path]:
             if figure is not None]
 
 
-@in_style
+@styled()
 def plot_flatness(found: Sequence[dict], names: Sequence[str]) -> 'Figure | None':
     """The numbers of one run by group, or of several runs side by side; None without any.
 
@@ -72,7 +72,7 @@ def plot_flatness(found: Sequence[dict], names: Sequence[str]) -> 'Figure | None
     return figure
 
 
-@in_style
+@styled()
 def plot_landscape(found: dict, part: str = 'overall') -> 'Figure':
     """The loss over two random directions, as contours and as a surface."""
     steps = np.array(found['plane']['steps'])

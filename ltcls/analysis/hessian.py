@@ -28,8 +28,7 @@ class Trace(NamedTuple):
     """An estimate and its standard error."""
 
     value: float
-    error: float
-    draws: int
+    error: float | None     # None of one draw
 
 
 def lanczos(product: Product, start: Tensor, steps: int = 40, tolerance: float = 1e-3) -> Spectrum:
@@ -64,10 +63,8 @@ def lanczos(product: Product, start: Tensor, steps: int = 40, tolerance: float =
         length = float(torch.linalg.vector_norm(image))
         if not torch.isfinite(torch.tensor([diagonal[-1], length])).all():
             raise ValueError('A product with the Hessian is not finite: the weights have diverged.')
-        matrix = torch.diag(torch.tensor(diagonal, dtype=torch.float64))
-        if beside:
-            sides = torch.tensor(beside, dtype=torch.float64)
-            matrix = matrix + torch.diag(sides, 1) + torch.diag(sides, -1)
+        middle, sides = (torch.tensor(v, dtype=torch.float64) for v in (diagonal, beside))
+        matrix = torch.diag(middle) + torch.diag(sides, 1) + torch.diag(sides, -1)
         values, vectors = torch.linalg.eigh(matrix)
         scale = float(values.abs().max())
         residual = length * float(vectors[-1, [0, -1]].abs().max())
@@ -98,5 +95,5 @@ def hutchinson_trace(product: Product, like: Tensor, draws: int = 20,
         signs = torch.randint(0, 2, like.shape, generator=generator).to(like) * 2 - 1
         values.append(float(product(signs) @ signs))
     found = torch.tensor(values, dtype=torch.float64)
-    error = float(found.std() / draws ** 0.5) if draws > 1 else float('inf')
-    return Trace(float(found.mean()), error, draws)
+    error = float(found.std() / draws ** 0.5) if draws > 1 else None
+    return Trace(float(found.mean()), error)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Sequence
 import numpy as np
 
 from ltcls.analysis.style import (GROUP_COLOURS, GROUP_MARKERS, GROUP_TEXT, INK, NAMED_CLASSES,
-                                  QUIET, by_count, class_axis, in_style, literal, new_figure,
-                                  save)
-from ltcls.evaluation.scores import GROUPS
+                                  QUIET, by_count, class_axis, group_spans, literal, new_figure,
+                                  save, styled)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,20 +39,21 @@ def write_plots(record: dict, folder: str | Path, log: Sequence[dict] | None = N
     return [save(figure, folder / f'{name}.png') for name, figure in figures.items()]
 
 
-@in_style
+@styled()
 def plot_class_profile(record: dict) -> 'Figure':
     """Accuracy with 95% interval and training images of each class, frequent ones first."""
     rows = by_count(record)
     figure = new_figure(min(12, max(7.5, 0.11 * len(rows) + 4)), 5.8)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
-    for name, places, members in _grouped(rows):
+    for name, first, last in group_spans(rows):
+        places, members = range(first, last + 1), rows[first:last + 1]
         colour = GROUP_COLOURS[name]
         tested = [(x, row) for x, row in zip(places, members) if row['total']]
         _draw_accuracies(upper, name, tested, with_intervals=len(rows) <= INTERVAL_CLASSES,
                          dense=len(rows) > NAMED_CLASSES)
         group = record['groups'][name]
         if group['accuracy'] is not None:
-            upper.hlines(group['accuracy'], places[0] - 0.5, places[-1] + 0.5, color=colour,
+            upper.hlines(group['accuracy'], first - 0.5, last + 0.5, color=colour,
                          linewidth=1.4, linestyles='dashed', alpha=0.9)
         bars = lower.bar(places, [row['train_count'] for row in members], color=colour,
                          width=0.75 if len(rows) <= NAMED_CLASSES else 1.0)
@@ -73,7 +73,7 @@ def plot_class_profile(record: dict) -> 'Figure':
     return figure
 
 
-@in_style
+@styled()
 def plot_confusion(record: dict) -> 'Figure':
     """Where the images of each class go, in percent of the class; most frequent class first.
 
@@ -107,17 +107,17 @@ def plot_confusion(record: dict) -> 'Figure':
                       fontsize=8.5, color='white' if share > 40 else INK)
     class_axis(axes, rows, label='predicted class')
     class_axis(axes, rows, label='true class', axis='y')
-    for name, places, _ in _grouped(rows)[1:]:
+    for name, first, _ in group_spans(rows)[1:]:
         for line in (axes.axhline, axes.axvline):
-            line(places[0] - 0.5, color=GROUP_COLOURS[name], linewidth=1.4)
-    for name, places, _ in _grouped(rows):
-        axes.text(len(rows) - 0.5 + 0.012 * len(rows), np.mean(places[[0, -1]]), name, rotation=270,
+            line(first - 0.5, color=GROUP_COLOURS[name], linewidth=1.4)
+    for name, first, last in group_spans(rows):
+        axes.text(len(rows) - 0.5 + 0.012 * len(rows), (first + last) / 2, name, rotation=270,
                   ha='left', va='center', color=GROUP_TEXT[name], fontsize=9, fontweight='bold')
     axes.set_title(_title(record, 'confusion'))
     return figure
 
 
-@in_style
+@styled()
 def plot_reliability(record: dict) -> 'Figure':
     """Accuracy over confidence, overall and for each group, with the images in each bin below."""
     measured = record['calibration']
@@ -142,7 +142,7 @@ def plot_reliability(record: dict) -> 'Figure':
     return figure
 
 
-@in_style
+@styled()
 def plot_learning_curves(log: Sequence[dict], name: str = '') -> 'Figure':
     """Training loss, validation accuracy overall and by group, and learning rate over epochs.
 
@@ -186,16 +186,6 @@ def plot_learning_curves(log: Sequence[dict], name: str = '') -> 'Figure':
     if name:
         figure.suptitle(literal(name), x=0.01, ha='left', fontsize=11, fontweight='bold')
     return figure
-
-
-def _grouped(rows: list[dict]) -> list[tuple[str, np.ndarray, list[dict]]]:
-    """Name, places on the class axis and classes of each group that has classes."""
-    found = []
-    for name in GROUPS:
-        places = np.array([x for x, row in enumerate(rows) if row['group'] == name], dtype=int)
-        if len(places):
-            found.append((name, places, [rows[x] for x in places]))
-    return found
 
 
 def _draw_accuracies(axes: 'Axes', name: str, tested: list[tuple[int, dict]], with_intervals: bool,

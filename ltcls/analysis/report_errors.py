@@ -7,10 +7,10 @@ from typing import Sequence
 from ltcls.evaluation.scores import GROUPS
 
 from .charts import Chart
-from .report_html import (CELLS, Cell, figure, group_spans, number, panels, part_colour, run_cell,
+from .report_html import (CELLS, Cell, figure, number, panels, part_colour, run_cell,
                           run_colour, section, table, words)
 from .runs import Run
-from .style import by_count
+from .style import by_count, group_spans
 
 DRAWN_CLASSES = 200     # up to here a confusion matrix is drawn
 
@@ -38,8 +38,8 @@ def _mistakes_table(drawn: Sequence[tuple[str, dict]]) -> str:
         _worst([record for _, record in drawn]), 'most frequent mistakes', left=2))
 
 
-def _worst(records: Sequence[dict], how_many: int = 5) -> list[list[Cell]]:
-    """The most frequent mistakes of each run, in all of them; the most frequent one first."""
+def _worst(records: Sequence[dict]) -> list[list[Cell]]:
+    """The five most frequent mistakes of each run, in all of them; the most frequent one first."""
     shares = []
     for record in records:
         totals = [max(row['total'], 1) for row in record['per_class']]
@@ -47,7 +47,7 @@ def _worst(records: Sequence[dict], how_many: int = 5) -> list[list[Cell]]:
                        for truth, counts in enumerate(record['confusion'])
                        for guess, n in enumerate(counts) if guess != truth and n})
     chosen = {pair for found in shares
-              for pair in sorted(found, key=found.get, reverse=True)[:how_many]}
+              for pair in sorted(found, key=found.get, reverse=True)[:5]}
     order = sorted(chosen, key=lambda pair: -max(found.get(pair, 0) for found in shares))
     names = [row['name'] for row in records[0]['per_class']]
     return [[words(names[truth]), words(names[guess]),

@@ -114,16 +114,6 @@ def part_colour(part: str) -> str:
     return f'var(--{part})' if part in GROUPS else 'var(--ink)'
 
 
-def group_spans(rows: list[dict]) -> list[tuple[str, int, int]]:
-    """Name, first and last place of each group among the sorted classes."""
-    spans = []
-    for name in GROUPS:
-        places = [i for i, row in enumerate(rows) if row['group'] == name]
-        if places:
-            spans.append((name, places[0], places[-1]))
-    return spans
-
-
 def section(anchor: str, title: str, *parts: str) -> str:
     """A part of the report; without content, nothing."""
     body = ''.join(parts)

@@ -5,6 +5,8 @@ from typing import Sequence
 
 import numpy as np
 
+from ltcls.evaluation.scores import GROUPS
+
 from . import embedding, flatness
 from .charts import Chart, ends
 from .embedding_plots import NAMED, tail_classes
@@ -37,11 +39,9 @@ def features(runs: Sequence[Run], names: Sequence[str]) -> str:
             pictures.append(figure(f'{name}: {title}' if len(found) > 1 else title,
                                    _map(one, shown, split)))
     if len(rows) <= NAMED:
-        marks = legend([row['name'] for row in rows],
-                       [CLASS_COLOURS[i] for i in range(len(rows))])
+        marks = legend([row['name'] for row in rows], CLASS_COLOURS)
     else:
-        marks = legend(('many', 'medium', 'few'), [part_colour(g) for g in ('many', 'medium',
-                                                                            'few')])
+        marks = legend(GROUPS, [part_colour(name) for name in GROUPS])
     tail = [row['name'] for row in rows if row['index'] in tail_classes(rows)]
     caption = ('<p class="quiet">Features of unit length. Ringed and named: '
                f"{', '.join(tail) if len(tail) <= 6 else 'the few-shot classes'}.</p>")

@@ -8,10 +8,10 @@ from ltcls.evaluation.scores import GROUPS, part_accuracy
 from ltcls.evaluation.table import comparison_notes, experiments, spread
 
 from .charts import Chart, ends
-from .report_html import (CELLS, MISSING, Cell, figure, group_legend, group_spans, legend, number, panels,
+from .report_html import (CELLS, MISSING, Cell, figure, group_legend, legend, number, panels,
                           run_cell, run_colour, section, table, wide, words)
 from .runs import Run
-from .style import NAMED_CLASSES, by_count
+from .style import NAMED_CLASSES, by_count, group_spans
 
 
 def results(runs: Sequence[Run], names: Sequence[str]) -> str:
@@ -140,16 +140,16 @@ def _open_set(records: Sequence[dict], names: Sequence[str]) -> str:
 
 def data(runs: Sequence[Run]) -> str:
     """How the training images are spread over the classes, and which images they are."""
-    parts = []
-    for group in _same_data(runs):
+    parts, together = [], _same_data(runs)
+    for group in together:
         record = group[0].record
         rows = by_count(record)
         counts = [row['train_count'] for row in rows]
-        facts = [f'{sum(counts):,} training images of {len(counts)} classes, {max(counts):,} to '
-                 f"{min(counts):,} a class (factor {max(counts) / max(min(counts), 1):.0f}); "
-                 f"{record['overall']['images']:,} test images."]
-        prints = record.get('fingerprints') or {}
-        facts += [f'{name} <code>{print_[:12]}</code>' for name, print_ in prints.items()]
+        facts = (f'{sum(counts):,} training images of {len(counts)} classes, {max(counts):,} to '
+                 f'{min(counts):,} a class (factor {max(counts) / max(min(counts), 1):.0f}); '
+                 f"{record['overall']['images']:,} test images.")
+        prints = ', '.join(f'{name} <code>{print_[:12]}</code>'
+                           for name, print_ in (record.get('fingerprints') or {}).items())
         chart = Chart(1036, 230, (-0.7, len(rows) - 0.3), (max(0.5, min(counts) / 2),
                                                          1.5 * max(counts)),
                       'training images of each class', (56, 16, 10, _axis_height(rows)), log_y=True)
@@ -164,10 +164,10 @@ def data(runs: Sequence[Run]) -> str:
                 chart.text(place, row['train_count'], f"{row['train_count']:,}", css='tick',
                            shift=(0, -4))
         _class_axis(chart, rows)
-        names = '' if len(_same_data(runs)) == 1 else \
+        names = '' if len(together) == 1 else \
             f"<h3>{escape(', '.join(run.record['name'] for run in group))}</h3>"
-        parts.append(f"{names}<p>{facts[0]} <span class=\"quiet\">Data: {', '.join(facts[1:])}."
-                     f'</span></p>{group_legend(record)}{wide(chart.svg())}')
+        parts.append(f'{names}<p>{facts} <span class="quiet">Data: {prints}.</span></p>'
+                     f'{group_legend(record)}{wide(chart.svg())}')
     return section('data', 'Data', *parts)
 
 

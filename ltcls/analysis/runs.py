@@ -4,21 +4,21 @@ import copy
 import json
 import os
 from pathlib import Path
-from typing import Iterator, NamedTuple, Sequence
+from typing import NamedTuple, Sequence
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from ltcls.compat import load_from_disk
 from ltcls.datasets import collate_batch
 from ltcls.engine.check import check_names
 from ltcls.engine.checkpoint import check_fits, latest_checkpoint, read_checkpoint
 from ltcls.engine.dry_run import unloaded
-from ltcls.evaluation.record import read_log, read_record
+from ltcls.evaluation.record import read_record, training_log
 from ltcls.evaluation.scores import GROUPS
 from ltcls.evaluation.table import display_names
 from ltcls.models import Classifier
@@ -62,9 +62,7 @@ def open_runs(folders: Sequence[str | Path]) -> list[Run]:
     for folder in map(Path, folders):
         folder = folder.parent if folder.name == 'evaluation.json' else folder
         _check_folder(folder)
-        record = read_record(folder / 'evaluation.json')
-        log = folder / 'log.jsonl'
-        runs.append(Run(folder, record, read_log(log) if log.is_file() else []))
+        runs.append(Run(folder, read_record(folder / 'evaluation.json'), training_log(folder)))
     return runs
 
 
@@ -193,7 +191,8 @@ def draw_images(dataset: Dataset, per_class: int | None, seed: int = 0) -> Image
         chosen.append(members)
     indices = np.concatenate(chosen)
     inputs, start = None, 0
-    for batch in fetch(dataset, indices):
+    loader = DataLoader(dataset, batch_size=250, sampler=indices.tolist(), collate_fn=collate_batch)
+    for batch in loader:
         images = batch['inputs'].cpu()
         if inputs is None:
             check_memory(len(indices), images[0].nbytes, len(chosen))
@@ -215,14 +214,6 @@ def check_memory(images: int, size: int, classes: int, memory: int | None = None
         raise ValueError(f'{images:,} images take {images * size / 1e9:.1f} GB, more than half of '
                          f"this machine's memory: choose fewer, such as --images-per-class "
                          f'{fitting}.')
-
-
-def fetch(dataset: Dataset, indices: Sequence[int], batch_size: int = 250) -> Iterator[dict]:
-    """Batches of these samples, in their order, as the loader's collate function makes them."""
-    whole = getattr(dataset, '__getitems__', None)
-    for start in range(0, len(indices), batch_size):
-        chunk = [int(i) for i in indices[start:start + batch_size]]
-        yield collate_batch(whole(chunk) if whole else [dataset[i] for i in chunk])
 
 
 def class_groups(record: dict) -> dict[str, list[int]]:

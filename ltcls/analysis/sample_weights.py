@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ltcls.analysis.style import METHOD_COLOURS, in_style, literal, new_figure
+from ltcls.analysis.style import METHOD_COLOURS, literal, new_figure, styled
 from ltcls.hooks.sample_weights import WEIGHTS_LOG
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def relative_size(line: dict) -> float:
     return line['eps'] / line['class_weight']
 
 
-@in_style
+@styled()
 def plot_sample_weights(logs: dict[str, list[dict]]) -> 'Figure':
     """|eps| relative to w_y, and the share of negative weights, over the epochs of each run.
 

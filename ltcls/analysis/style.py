@@ -1,9 +1,8 @@
 """One look for every picture: colours, fonts, the class axis, making and writing a figure."""
 
-import functools
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Iterator
+from typing import TYPE_CHECKING, Iterator
 
 from ltcls.evaluation.scores import GROUPS
 
@@ -55,22 +54,10 @@ def styled() -> Iterator[None]:
         yield
 
 
-def in_style(draw: Callable) -> Callable:
-    """Decorator of a function that draws: run it inside `styled`."""
-    @functools.wraps(draw)
-    def drawn(*args, **kwargs):
-        with styled():
-            return draw(*args, **kwargs)
-    return drawn
-
-
 def new_figure(width: float, height: float) -> 'Figure':
     """A figure in inches that needs no display: it has its own Agg canvas, not pyplot's state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    figure = Figure(figsize=(width, height), layout='constrained')
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width, height), layout='constrained')
 
 
 def save(figure: 'Figure', path: Path) -> Path:
@@ -84,6 +71,13 @@ def by_count(record: dict) -> list[dict]:
     """The record's classes: many, medium, few; in each the most training images first."""
     return sorted(record['per_class'], key=lambda row: (
         GROUPS.index(row['group']), -row['train_count'], row['index']))
+
+
+def group_spans(rows: list[dict]) -> list[tuple[str, int, int]]:
+    """Name, first and last place of each group among the classes in this order."""
+    groups = [row['group'] for row in rows]
+    return [(name, groups.index(name), groups.index(name) + groups.count(name) - 1)
+            for name in GROUPS if name in groups]
 
 
 def literal(name: str) -> str:

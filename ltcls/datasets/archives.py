@@ -7,7 +7,7 @@ import tarfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import IO, Callable, Iterator, NamedTuple
+from typing import IO, Iterator, NamedTuple
 
 from .base import DataError
 from .image_list import ImageNetLT, PlacesLT
@@ -62,8 +62,7 @@ LINKED = (
 LISTED = {'imagenet': ImageNetLT, 'places': PlacesLT}
 
 
-def lay_out(paths: list[Path], root: Path | None = None, everything: bool = False,
-            say: Callable[[str], None] = print) -> None:
+def lay_out(paths: list[Path], root: Path | None = None, everything: bool = False) -> None:
     """Unpack archives, and link lists and folders, where the shipped configs look for them.
 
     Where the lists of ImageNet-LT or Places-LT are there, or among `paths`, only the images that
@@ -74,7 +73,6 @@ def lay_out(paths: list[Path], root: Path | None = None, everything: bool = Fals
         paths: archives, lists, annotation files or folders under their published names.
         root: folder for all of them; data/imagenet and so on by default.
         everything: unpack also the images that no list names.
-        say: gets a line on what was done.
 
     Raises:
         DataError: a file that is absent, unknown or damaged, or another file in its place.
@@ -83,22 +81,21 @@ def lay_out(paths: list[Path], root: Path | None = None, everything: bool = Fals
     for path, source, linked in sorted(known, key=lambda item: not item[2]):     # lists first
         folder = root or Path('data') / source.home
         if linked:
-            _link(path, folder / path.name, say)
+            _link(path, folder / path.name)
             continue
         wanted = None if everything else _wanted(source.home, folder)
         try:
-            written, kept = _unpack(path, source, folder, wanted, say)
+            written, kept = _unpack(path, source, folder, wanted)
         except BROKEN as error:
             if getattr(error, 'filename', None) is not None:      # the disk's error
                 raise
             raise DataError(f'{path} is damaged or cut off ({error}). Fetch it anew and repeat the '
                             'command; what was unpacked is kept.') from None
         chosen = '' if wanted is None else ', those that the lists name'
-        say(f'{path.name}: {written:,} files into {folder}, {kept:,} were there{chosen}')
+        print(f'{path.name}: {written:,} files into {folder}, {kept:,} were there{chosen}')
 
 
-def _unpack(path: Path, source: Source, folder: Path, wanted: set[str] | None,
-            say: Callable[[str], None]) -> tuple[int, int]:
+def _unpack(path: Path, source: Source, folder: Path, wanted: set[str] | None) -> tuple[int, int]:
     """Write the wanted files of an archive; how many were written, and how many were there."""
     written = kept = 0
     for target, file, size in _members(path, source):
@@ -109,7 +106,7 @@ def _unpack(path: Path, source: Source, folder: Path, wanted: set[str] | None,
         else:
             kept += 1
         if (written + kept) % COUNTED == 0:
-            say(f'{path.name}: {written + kept:,} files ...')
+            print(f'{path.name}: {written + kept:,} files ...')
     return written, kept
 
 
@@ -126,16 +123,16 @@ def _recognise(path: Path) -> tuple[Source, bool]:
                     f"{', '.join(patterns)}. Give it the name it was published under.")
 
 
-def _link(path: Path, target: Path, say: Callable[[str], None]) -> None:
+def _link(path: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() or target.is_symlink():
         if target.resolve() == path.resolve():
-            say(f'{target}: was there')
+            print(f'{target}: was there')
             return
         raise DataError(f'{target} exists and is not {path}. Remove it, or choose another folder '
                         'with --root.')
     target.symlink_to(path.resolve(), target_is_directory=path.is_dir())
-    say(f'{target}: linked to {path.resolve()}')
+    print(f'{target}: linked to {path.resolve()}')
 
 
 def _wanted(home: str, folder: Path) -> set[str] | None:

@@ -1,6 +1,7 @@
 """What all data sets share: the cut to a long tail, the held-out set, bad images, fetching."""
 
 import warnings
+from functools import cached_property
 from typing import Sequence
 
 import numpy as np
@@ -64,7 +65,6 @@ class LongTailDataset(Dataset):
         self.classes = None if classes is None else [str(name) for name in classes]
         self.images: Tensor | None = None     # uint8 [N, 3, H, W], where they are kept in memory
         self.skipped: list[str] = []
-        self._fingerprint: str | None = None
         self._check_arguments()
         self.pipeline = build_pipeline(pipeline)
 
@@ -137,13 +137,11 @@ class LongTailDataset(Dataset):
             return f'{self.split} {self.selection} seed {self.selection_seed}'
         return self.split
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over class names, selection rule and image identities."""
-        if self._fingerprint is None:
-            self._fingerprint = fingerprint(self.metainfo['classes'], self.rule,
-                                            self.labels.tolist(), self.identities())
-        return self._fingerprint
+        return fingerprint(self.metainfo['classes'], self.rule, self.labels.tolist(),
+                           self.identities())
 
     @property
     def class_counts(self) -> list[int]:

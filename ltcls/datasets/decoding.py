@@ -7,7 +7,8 @@ is read by Pillow, which also words the error.
 """
 
 import io
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
 from typing import Callable, Sequence
 
 import numpy as np
@@ -47,39 +48,32 @@ def check_backend(backend: str) -> None:
                               "longer has: choose backend='opencv' or 'pil'.")
 
 
+@cache
 def fast_reader(backend: str) -> Callable[[str], Tensor]:
     """A function from a path to uint8 [3, H, W], RGB; an orientation in the file is left aside."""
-    return dict(torchvision=_read_torchvision, opencv=_read_opencv)[backend]
+    return partial(_read, dict(torchvision=_by_torchvision, opencv=_by_opencv)[backend])
 
 
-def _read_torchvision(path: str) -> Tensor:
+def _read(decode: Callable[[bytes], Tensor | None], path: str) -> Tensor:
+    from .files import read_rgb
+    with open(path, 'rb') as file:
+        data = file.read()
+    image = decode(data) if data.startswith(JPEG) else None
+    return to_tensor(read_rgb(io.BytesIO(data))) if image is None else image
+
+
+def _by_torchvision(data: bytes) -> Tensor | None:
     from torchvision.io import ImageReadMode, decode_jpeg
-    with open(path, 'rb') as file:
-        data = file.read()
-    if not data.startswith(JPEG):
-        return _read_pil(data)
-    try:
+    with suppress(RuntimeError):
         return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB)
-    except RuntimeError:
-        return _read_pil(data)
 
 
-def _read_opencv(path: str) -> Tensor:
+def _by_opencv(data: bytes) -> Tensor | None:
     cv2 = opencv()
-    with open(path, 'rb') as file:
-        data = file.read()
-    if not data.startswith(JPEG):
-        return _read_pil(data)
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8),
                          cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
-        return _read_pil(data)
-    return torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).permute(2, 0, 1)
-
-
-def _read_pil(data: bytes) -> Tensor:
-    from .files import read_rgb
-    return to_tensor(read_rgb(io.BytesIO(data)))
+    if image is not None:
+        return torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).permute(2, 0, 1)
 
 
 @cache

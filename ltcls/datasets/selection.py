@@ -5,6 +5,7 @@ ascending array of positions a class. Every rule keeps its published seeds; `see
 them, so seed 0 gives the images of the public code.
 """
 
+import bisect
 import math
 import random
 from typing import Callable, Sequence
@@ -54,14 +55,11 @@ def _fit(available: list[int], imbalance: float, sizes: Callable) -> list[int]:
     def counts(largest: int) -> list[int]:
         return sizes(largest, len(available), imbalance)
 
-    def feasible(largest: int) -> bool:
-        return all(n <= limit for n, limit in zip(counts(largest), available))
+    def too_large(largest: int) -> bool:
+        return any(n > limit for n, limit in zip(counts(largest), available))
 
-    low, high = 0, max(available)
-    while low < high:     # feasibility is monotone in the head's size
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if feasible(middle) else (low, middle - 1)
-    return counts(low)
+    # Up to some size all heads fit, beyond it none does.
+    return counts(bisect.bisect_left(range(1, max(available) + 1), True, key=too_large))
 
 
 def _largest_factor(available: list[int], imbalance: float, sizes: Callable) -> int:
@@ -95,8 +93,7 @@ def hold_out(groups: list[np.ndarray], per_class: int, seed: int = 0,
             name = repr(classes[label]) if classes else label
             raise ValueError(f'held_out={per_class} takes all {len(group)} images of class '
                              f'{name}; lower it or add images.')
-        shuffled = group.copy()
-        generator.shuffle(shuffled)
+        shuffled = generator.permutation(group)
         held.append(shuffled[:per_class])
         rest.append(np.sort(shuffled[per_class:]))
     return np.sort(np.concatenate(held)), rest
@@ -109,12 +106,7 @@ def select_ldam(groups: list[np.ndarray], counts: list[int], seed: int = 0) -> n
     A class is always shuffled whole, so for one seed a stronger imbalance gives a subset.
     """
     generator = np.random.RandomState(seed)
-    kept = []
-    for group, n in zip(groups, counts):
-        shuffled = group.copy()
-        generator.shuffle(shuffled)
-        kept.append(shuffled[:n])
-    return np.concatenate(kept)
+    return np.concatenate([generator.permutation(group)[:n] for group, n in zip(groups, counts)])
 
 
 def select_mwn(groups: list[np.ndarray], counts: list[int], seed: int = 0) -> np.ndarray:
@@ -159,8 +151,7 @@ def class_safe_split(groups: list[np.ndarray], share: float | None = None,
     for group in groups:
         wanted = per_class if share is None else max(1, round(share * len(group)))
         n = min(wanted, len(group) - 1)
-        shuffled = group.copy()
-        generator.shuffle(shuffled)
+        shuffled = generator.permutation(group)
         test.append(shuffled[:n])
         train.append(shuffled[n:])
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(test))

@@ -137,6 +137,7 @@ def build_pipeline(configs: Sequence) -> Callable | None:
     """
     if not configs:
         return None
+    from torchvision.transforms import v2
     steps, converted = [], False
     for index, config in enumerate(configs):
         name = config.get('type') if isinstance(config, dict) else type(config).__name__
@@ -148,7 +149,7 @@ def build_pipeline(configs: Sequence) -> Callable | None:
             steps.append(_build(config))
         except (TypeError, ValueError) as error:
             raise ValueError(f'pipeline[{index}] ({name}): {error}') from error
-    return Pipeline(steps)
+    return v2.Compose(steps)
 
 
 def _tensor_only(config) -> bool:
@@ -157,15 +158,3 @@ def _tensor_only(config) -> bool:
         return type(config).__name__ in TENSOR_ONLY
     return config.get('type') in TENSOR_ONLY or config.get('type') in CONTAINERS and any(
         _tensor_only(inside) for inside in config.get('transforms') or ())
-
-
-class Pipeline:
-    """Transforms applied in order."""
-
-    def __init__(self, steps: Sequence[Callable]):
-        self.steps = list(steps)
-
-    def __call__(self, image):
-        for step in self.steps:
-            image = step(image)
-        return image

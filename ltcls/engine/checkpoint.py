@@ -49,12 +49,12 @@ def latest_checkpoint(work_dir: Path) -> Path | None:
 
 def _numbered(work_dir: Path) -> list[tuple[int, Path]]:
     """The checkpoints of finished epochs with their numbers, in no order."""
-    return [(_number(path), path) for path in Path(work_dir).glob('epoch_*.pth')
-            if _number(path) is not None]
+    return [(number, path) for path in Path(work_dir).glob('epoch_*.pth')
+            if (number := _number(path)) is not None]
 
 
-def _number(path: Path | None) -> int | None:
-    text = path.stem.partition('_')[2] if path is not None else ''
+def _number(path: Path) -> int | None:
+    text = path.stem.partition('_')[2]
     return int(text) if text.isdecimal() else None
 
 
@@ -75,11 +75,11 @@ def newest_sound_checkpoint(work_dir: Path) -> tuple[Path | None, list[str]]:
         ValueError: checkpoints, but no complete one.
     """
     named = latest_checkpoint(work_dir)
+    if named is None:
+        return None, []
     others = sorted(_numbered(work_dir), reverse=True)
     newer, number = [], _number(named)
     for path in [named, *(path for n, path in others if number is None or n < number)]:
-        if path is None:
-            return None, []
         problem = damage(path)
         if problem is None:
             return path, [f'{line}: {path.name} is used instead' for line in newer]

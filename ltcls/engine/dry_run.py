@@ -40,9 +40,7 @@ def shrink(cfg: Config) -> None:
             num_images=images, length=images,
             size=getattr(cls, 'image_size', None) or photo,
             channels=len(cfg.data_preprocessor.mean), pipeline=pipeline)
-        sampler = loader.get('sampler')
-        if sampler is not None and 'epoch_length' in sampler:
-            sampler.pop('epoch_length')
+        (loader.get('sampler') or {}).pop('epoch_length', None)
     cfg.pop('auto_scale_lr', None)
     if cfg.train_cfg.max_epochs:
         cfg.train_cfg.max_epochs = 1

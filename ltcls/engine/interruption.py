@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import mmengine
 import torch
@@ -14,7 +15,7 @@ from mmengine.hooks import CheckpointHook, Hook
 
 from ltcls.compat import save_to_disk
 from ltcls.engine.checkpoint import latest_checkpoint
-from ltcls.evaluation.record import read_log
+from ltcls.evaluation.record import training_log
 from ltcls.hooks.training_log import validates_after
 from ltcls.hooks.unwrap import bare
 
@@ -25,14 +26,8 @@ class Stopped(RuntimeError):
     exit_status = 128 + signal.SIGTERM      # 143, what a shell reports for the signal
 
 
-class _Request:
-    """What has been asked for, and who can answer."""
-
-    asked = False
-    hook: 'InterruptionHook | None' = None
-
-
-_request = _Request()
+# What has been asked for, and the InterruptionHook that can answer.
+_request = SimpleNamespace(asked=False, hook=None)
 
 
 @contextmanager
@@ -127,13 +122,8 @@ class InterruptionHook(Hook):
             self.newest = path
         self._answer()
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        self._answer()
-
-    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        self._answer()
-
-    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+    def _after_iter(self, *arguments, **options) -> None:
+        """After every iteration of training, validation and test."""
         self._answer()
 
     def after_test(self, runner) -> None:
@@ -165,9 +155,9 @@ class InterruptionHook(Hook):
         # Which checkpoint is the best may have been decided after the result was logged.
         missing = [any(isinstance(hook, CheckpointHook) and hook.save_best
                        for hook in runner.hooks)]
-        log = Path(runner.work_dir) / 'log.jsonl'
-        if is_main_process() and log.is_file():
-            found = [entry for entry in read_log(log) if entry['epoch'] == runner.epoch]
+        if is_main_process():
+            found = [entry for entry in training_log(runner.work_dir)
+                     if entry['epoch'] == runner.epoch]
             missing[0] |= bool(found) and 'val' not in found[-1]
         broadcast_object_list(missing)
         return missing[0]

@@ -25,8 +25,8 @@ from ltcls.engine.interruption import InterruptionHook
 from ltcls.engine.prepare import (Options, images_a_step, images_of, plain_config,
                                   rate_scale)
 from ltcls.engine.same_data import check_classes, check_images, other_test_images
-from ltcls.evaluation.record import (build_record, forget_peak_memory, peak_memory, read_log,
-                                     write_record)
+from ltcls.evaluation.record import (build_record, forget_peak_memory, peak_memory,
+                                     training_log, write_record)
 from ltcls.hooks.long_tail import fingerprints
 from ltcls.hooks.training_log import stop_progress
 from ltcls.hooks.unwrap import bare
@@ -137,11 +137,9 @@ def run_stage(path: Path, cfg: Config, options: Options, init: Path | None = Non
         runner.save_checkpoint(str(work_dir), 'epoch_0.pth', meta=dict(epoch=0, iter=0),
                                save_param_scheduler=False)
     runner.test()
-    record = finish_record(runner, path, cfg, options, wall_time=time.time() - started,
-                           data=fingerprints(runner), epoch=cfg.train_cfg.max_epochs,
-                           seed=runner.seed, selected_on_test=selected)
-    report(options, record, work_dir)
-    return record
+    return finish_record(runner, path, cfg, options, wall_time=time.time() - started,
+                         data=fingerprints(runner), epoch=cfg.train_cfg.max_epochs,
+                         seed=runner.seed, selected_on_test=selected)
 
 
 def _going_on(cfg: Config, content: dict) -> Config:
@@ -167,13 +165,11 @@ def test_checkpoint(path: Path, cfg: Config, checkpoint: Path, options: Options)
     give_data(runner, cfg, runner.test_loop)
     check_loader(runner.test_loop.dataloader, 'test')
     runner.test()
-    record = finish_record(
+    return finish_record(
         runner, path, cfg, options, wall_time=time.time() - started,
         data={**(trained.get('fingerprints') or {}), **fingerprints(runner)},
         epoch=trained.get('epoch'), seed=trained.get('seed'),
         selected_on_test=was_selected(cfg, checkpoint, content))
-    report(options, record, Path(cfg.work_dir))
-    return record
 
 
 def was_selected(cfg: Config, checkpoint: Path, content: dict) -> bool:
@@ -332,13 +328,9 @@ def finish_record(runner: Runner, path: Path, cfg: Config, options: Options, wal
         precision=cfg.model.get('precision') or 'float32',
         peak_memory=peak_memory())
     write_record(work_dir / 'evaluation.json', record)
+    if options.report is not None:
+        options.report(record, work_dir, log)
     return record
-
-
-def training_log(work_dir: Path) -> list[dict]:
-    """The run's log.jsonl, one dict an epoch; empty if nothing was trained here."""
-    path = Path(work_dir) / 'log.jsonl'
-    return read_log(path) if path.is_file() else []
 
 
 def validates_on_test(cfg: Config) -> bool:
@@ -358,9 +350,3 @@ def best_epoch(log: list[dict], on: str) -> dict | None:
         return None
     best = max(scored, key=lambda entry: entry['val']['accuracy'])
     return dict(epoch=best['epoch'], accuracy=best['val']['accuracy'], on=on)
-
-
-def report(options: Options, record: dict, work_dir: Path) -> None:
-    """Hand the record to whoever started the run, on the first rank."""
-    if options.report is not None and is_main_process():
-        options.report(record, work_dir, training_log(work_dir))

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ltcls.evaluation.scores import GROUPS
+from ltcls.evaluation.scores import GROUPS, mean_accuracy
 
 FORMAT = 1
 MEASURED = ('overall', 'group_rule', 'groups', 'balanced_accuracy', 'rarest', 'calibration',
@@ -113,11 +113,6 @@ def read_record(path: str | Path) -> dict:
     return record
 
 
-def recombines(record: dict) -> bool:
-    """Whether classes, groups and overall numbers of a record agree with each other."""
-    return not contradictions(record)
-
-
 def contradictions(record: dict, tolerance: float = 1e-6) -> list[str]:
     """What does not add up in a record, one sentence each; accuracies may differ by `tolerance`."""
     rows, overall = record['per_class'], record['overall']
@@ -141,8 +136,8 @@ def contradictions(record: dict, tolerance: float = 1e-6) -> list[str]:
         if group:
             for key, part in dict(images='total', correct='correct').items():
                 expect(f"'{key}' of group {name}", group[key], sum(row[part] for row in members))
-            expect(f'the accuracy of group {name}', group['accuracy'], _mean(members))
-    expect('the balanced accuracy', record['balanced_accuracy'], _mean(rows))
+            expect(f'the accuracy of group {name}', group['accuracy'], mean_accuracy(members))
+    expect('the balanced accuracy', record['balanced_accuracy'], mean_accuracy(rows))
     for key in ('images', 'correct'):
         expect(f"overall '{key}'", overall[key], sum(g[key] for g in record['groups'].values()))
     if overall['images']:
@@ -182,6 +177,12 @@ def read_log(path: str | Path) -> list[dict]:
     return [epochs[epoch] for epoch in sorted(epochs)]
 
 
+def training_log(work_dir: str | Path) -> list[dict]:
+    """`read_log` of the run in a folder; empty if nothing was trained there."""
+    path = Path(work_dir) / 'log.jsonl'
+    return read_log(path) if path.is_file() else []
+
+
 def package_versions() -> dict[str, str]:
     """Versions of Python and of the packages a result depends on."""
     found = dict(python=platform.python_version())
@@ -198,14 +199,11 @@ def package_versions() -> dict[str, str]:
 
 def describe_hardware() -> dict[str, Any]:
     """Processor, its widest instructions as torch calls them, threads in use, and GPU if any."""
-    processor = platform.processor() or platform.machine()
     cpuinfo = Path('/proc/cpuinfo')
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(errors='replace').splitlines():
-            if line.startswith('model name'):
-                processor = line.split(':', 1)[1].strip()
-                break
-    found = dict(system=platform.system(), cpu=processor,
+    text = cpuinfo.read_text(errors='replace') if cpuinfo.is_file() else ''
+    named = re.search('^model name.*?:(.*)', text, re.MULTILINE)
+    found = dict(system=platform.system(),
+                 cpu=named[1].strip() if named else platform.processor() or platform.machine(),
                  instructions=torch.backends.cpu.get_cpu_capability(), cores=os.cpu_count(),
                  threads=torch.get_num_threads())
     if torch.cuda.is_available():
@@ -238,11 +236,6 @@ def peak_memory() -> int | None:
         return None
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == 'darwin' else 1024 * most
-
-
-def _mean(rows: list[dict]) -> float | None:
-    values = [row['accuracy'] for row in rows if row['accuracy'] is not None]
-    return sum(values) / len(values) if values else None
 
 
 def _plain(value: Any) -> Any:

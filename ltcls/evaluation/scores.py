@@ -42,10 +42,10 @@ def measure(labels: Tensor, predictions: Tensor, confidences: Tensor, in_top: di
     _check(labels, predictions, confidences, classes, counts)
     num_classes = len(classes)
 
-    confusion = torch.zeros(0)
+    confusion = None
     if num_classes <= MAX_CONFUSION_CLASSES:
-        confusion = torch.bincount(
-            labels * num_classes + predictions, minlength=num_classes**2).view(num_classes, -1)
+        confusion = torch.bincount(labels * num_classes + predictions,
+                                   minlength=num_classes**2).view(num_classes, -1).tolist()
     right = predictions == labels
     totals = torch.bincount(labels, minlength=num_classes).tolist()
     corrects = torch.bincount(labels[right], minlength=num_classes).tolist()
@@ -67,11 +67,11 @@ def measure(labels: Tensor, predictions: Tensor, confidences: Tensor, in_top: di
         group_rule=describe_rule(rule, num_classes),
         groups={name: _group_scores([per_class[c] for c in groups[name]])
                 for name in GROUPS if groups[name]},
-        balanced_accuracy=_mean_accuracy(per_class),
+        balanced_accuracy=mean_accuracy(per_class),
         rarest=_rarest(per_class),
         calibration=_calibration(labels, confidences, right, groups, bins),
         per_class=per_class,
-        confusion=confusion.tolist() if len(confusion) else None)
+        confusion=confusion)
 
 
 def part_accuracy(scores: dict, part: str) -> float | None:
@@ -145,22 +145,22 @@ def _class_scores(index, name, train_count, group, correct, total) -> dict:
                 total=total, accuracy=100 * correct / total if total else None, low=low, high=high)
 
 
-def _mean_accuracy(rows: list[dict]) -> float | None:
-    tested = [row['accuracy'] for row in rows if row['total']]
+def mean_accuracy(rows: list[dict]) -> float | None:
+    tested = [row['accuracy'] for row in rows if row['accuracy'] is not None]
     return sum(tested) / len(tested) if tested else None
 
 
 def _group_scores(rows: list[dict]) -> dict:
     return dict(classes=len(rows), images=sum(row['total'] for row in rows),
-                correct=sum(row['correct'] for row in rows), accuracy=_mean_accuracy(rows))
+                correct=sum(row['correct'] for row in rows), accuracy=mean_accuracy(rows))
 
 
-def _rarest(per_class: list[dict], how_many: int = 2) -> dict:
-    """The tested classes with the fewest training images, rarest first; of equals the later one."""
+def _rarest(per_class: list[dict]) -> dict:
+    """The two tested classes with the fewest training images, rarest first; of equals the later one."""
     tested = [row for row in per_class if row['total']]
-    rows = sorted(tested, key=lambda row: (row['train_count'], -row['index']))[:how_many]
+    rows = sorted(tested, key=lambda row: (row['train_count'], -row['index']))[:2]
     return dict(classes=[row['index'] for row in rows], names=[row['name'] for row in rows],
-                accuracies=[row['accuracy'] for row in rows], accuracy=_mean_accuracy(rows))
+                accuracies=[row['accuracy'] for row in rows], accuracy=mean_accuracy(rows))
 
 
 def _calibration(labels, confidences, right, groups, bins) -> dict:

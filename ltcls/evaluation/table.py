@@ -13,16 +13,16 @@ ALL_CLASSES_UP_TO = 20
 COLUMNS = ('overall', *GROUPS, 'balanced', 'ece', 'two rarest')
 
 
-def run_table(record: dict, markdown: bool = False) -> str:
+def run_table(record: dict) -> str:
     """One run: overall and groups, then its classes with their 95% intervals.
 
     Up to 20 classes are all listed; of more, the five best and the five worst.
     """
-    return '\n'.join([_headline(record), scores_table(record, markdown),
-                      class_table(record, markdown), *_open_set(record)])
+    return '\n'.join([_headline(record), scores_table(record),
+                      class_table(record), *_open_set(record)])
 
 
-def scores_table(record: dict, markdown: bool = False) -> str:
+def scores_table(record: dict) -> str:
     """Overall, group and balanced accuracy, and the calibration error of each, in percent."""
     overall, errors = record['overall'], record['calibration']
     rows = [['', 'classes', 'test images', 'accuracy', 'ECE', 'which classes'],
@@ -42,16 +42,16 @@ def scores_table(record: dict, markdown: bool = False) -> str:
                  'mean of the classes'])
     rows += [[f'top-{k}', '', '', _percent(value), '', '']
              for k, value in top_accuracies(overall).items()]
-    return render(rows, markdown, left=(0, 5))
+    return render(rows, left=(0, 5))
 
 
-def class_table(record: dict, markdown: bool = False) -> str:
+def class_table(record: dict) -> str:
     """Each class with training images, test images and accuracy with its 95% interval."""
     head = ['class', 'group', 'train images', 'correct', 'tested', 'accuracy', '95% interval']
     rows = [[row['name'], row['group'], row['train_count'], row['correct'], row['total'],
              _percent(row['accuracy']), f"{_percent(row['low'])} to {_percent(row['high'])}"]
             for row in _shown_classes(record)]
-    listed = render([head, *rows], markdown, left=(0, 1))
+    listed = render([head, *rows])
     if len(record['per_class']) > ALL_CLASSES_UP_TO:
         listed += f"\nThe 5 best and the 5 worst of {len(record['per_class'])} classes."
     return listed

@@ -64,13 +64,13 @@ def test_masses_are_the_squares_of_the_start_along_the_eigenvectors():
 
 
 def test_one_draw_of_the_trace_says_nothing_of_its_error():
-    assert hutchinson_trace(lambda v: v, torch.zeros(2), draws=1) == (2, float('inf'), 1)
+    assert hutchinson_trace(lambda v: v, torch.zeros(2), draws=1) == (2, None)
 
 
 def test_the_trace_of_a_diagonal_matrix_needs_one_draw():
     diagonal = torch.tensor([2.0, 1.0, -5.0, 0.25], dtype=torch.float64)
     found = hutchinson_trace(lambda v: diagonal * v, torch.zeros_like(diagonal), draws=3)
-    assert found == approx((-1.75, 0, 3))
+    assert found == approx((-1.75, 0))
 
 
 def test_lanczos_stops_early_and_says_how_sure_it_is():

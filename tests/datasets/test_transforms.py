@@ -121,7 +121,7 @@ def test_only_torchvisions_containers_are_looked_into(monkeypatch):
         config = dict(type='PickOne', transforms=given)
         load_config('ce_resnet20_digits', Options(
             cfg_options={'train_dataloader.dataset.pipeline': [config]}))       # checks it
-        [step] = build_pipeline([config]).steps
+        [step] = build_pipeline([config]).transforms
         assert step.transforms == given
 
 

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from ltcls.datasets import DataError, OpenSet, collate_batch
 from ltcls.evaluation import OpenSetAccuracy
 from ltcls.evaluation.open_set import auroc, f_measures, measure_open_set
-from ltcls.evaluation.record import build_record, recombines
+from ltcls.evaluation.record import build_record, contradictions
 from ltcls.evaluation.table import run_table
 from ltcls.hooks.dev_batches import DevBatches
 from ltcls.registry import DATASETS, METRICS
@@ -96,7 +96,7 @@ def test_the_metric_keeps_the_closed_set_record_to_known_images():
     assert (metrics['open_many'], metrics['open_medium'], metrics['open_few']) == (50, 100, 100)
     assert metrics['open_f'] == approx(2 * 1 * 0.75 / 1.75)     # P = 3 / 3, R = 3 / (3 + 1)
     record = build_record(made.record, name='ce_resnet32_x')
-    assert recombines(record)
+    assert not contradictions(record)
     assert record['overall']['images'] == 4
     assert record['open_set']['variant'] == 'paper'
     assert record['open_set']['f']['corrected']['f'] == approx(0.75)

@@ -30,7 +30,6 @@ from torchvision import transforms  # noqa: E402
 
 from ltcls.datasets import FolderLT, RandomImages, collate_batch, seed_worker  # noqa: E402
 from ltcls.datasets.decoding import BACKENDS, check_backend  # noqa: E402
-from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
 from ltcls.models import BatchPreprocessor  # noqa: E402
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -193,7 +192,7 @@ def main(arguments: list[str] | None = None) -> dict:
         parts = measure(options.root or folder, options)
     result = dict(photographs=options.root or f'{options.count} made, {SIZE[0]}x{SIZE[1]}',
                   batch_size=options.batch_size, rounds=options.rounds, threads=options.threads,
-                  hardware=describe_hardware(), versions=package_versions(), parts=parts)
+                  parts=parts)
     print(table(parts))
     write_result(result, options.out)
     return result

@@ -34,7 +34,6 @@ from timing import (  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from ltcls.engine.device import keep_freed_memory  # noqa: E402
-from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
 from ltcls.hooks import L2RWHook, MetaReweightHook  # noqa: E402
 from ltcls.hooks.draws import Draws  # noqa: E402
 from ltcls.hooks.meta_gradient import MetaGradient, load_forward_rules  # noqa: E402
@@ -204,7 +203,7 @@ def main(arguments: list[str] | None = None) -> dict:
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     result = dict(depth=options.depth, batch_size=options.batch_size, classes=options.classes,
                   rounds=options.rounds, iterations=options.iterations, threads=options.threads,
-                  limits=LIMITS, hardware=describe_hardware(), versions=package_versions())
+                  limits=LIMITS)
     given = {name: problem(options, device, name == 'channels_last')
              for name in ('contiguous', 'channels_last')}
     memory = {name: peaks(steppers(options, *given[name])) for name in given}

@@ -30,7 +30,6 @@ from timing import (  # noqa: E402
 from torch import nn  # noqa: E402
 
 from ltcls.engine.device import keep_freed_memory  # noqa: E402
-from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
 from ltcls.longtail import exponential_counts  # noqa: E402
 from ltcls.models.heads import LinearHead  # noqa: E402
 from ltcls.optim_wrappers import CCSAM, GNM, SAM, ImbSAM, Objective  # noqa: E402
@@ -250,8 +249,7 @@ def main(arguments: list[str] | None = None) -> dict:
     torch.manual_seed(0)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     result = dict(network=options.network, batch_size=options.batch_size, classes=options.classes,
-                  rounds=options.rounds, iterations=options.iterations, threads=options.threads,
-                  hardware=describe_hardware(), versions=package_versions())
+                  rounds=options.rounds, iterations=options.iterations, threads=options.threads)
     heads = cc_sam_heads(options, device) if 'heads' in options.parts else {}
     steps = network_steps(options, device) if 'steps' in options.parts else {}
     memory = {name: peaks(functions) for name, functions in dict(heads, steps=steps).items()}

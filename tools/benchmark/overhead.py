@@ -31,7 +31,6 @@ from timing import (  # noqa: E402
 
 from ltcls.engine.prepare import Options, load_config  # noqa: E402
 from ltcls.engine.stage import build_runner, give_data  # noqa: E402
-from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
 from ltcls.registry import MODELS  # noqa: E402
 
 CONFIG = 'ce_resnet32_cifar10'
@@ -203,7 +202,7 @@ def main(arguments: list[str] | None = None) -> dict:
                   precision='bfloat16, channels-last' if options.amp else 'float32',
                   compile=options.compile, cuda_graphs=options.cuda_graphs,
                   iterations=options.iterations, rounds=options.rounds, threads=options.threads,
-                  hardware=describe_hardware(), versions=package_versions(), parts=parts)
+                  parts=parts)
     print(table(result))
     write_result(result, options.out)
     return result

@@ -28,7 +28,6 @@ from timing import (  # noqa: E402
     enough_rounds, interleaved, milliseconds, peaks, ratio, write_result)
 from torch import nn  # noqa: E402
 
-from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
 from ltcls.longtail import exponential_counts  # noqa: E402
 from ltcls.optim_wrappers import GNM  # noqa: E402
 from ltcls.registry import MODELS  # noqa: E402
@@ -129,8 +128,7 @@ def main(arguments: list[str] | None = None) -> dict:
     result = dict(vit=options.vit, image_size=options.image_size, batch_size=options.batch_size,
                   classes=options.classes, precision=options.precision, rounds=options.rounds,
                   iterations=options.iterations, threads=options.threads, trained=trained,
-                  parameters=sum(p.numel() for p in model.parameters()),
-                  hardware=describe_hardware(), versions=package_versions(), steps={})
+                  parameters=sum(p.numel() for p in model.parameters()), steps={})
     for name, step in steps.items():
         low, middle, high = ratio(times[name], times['bare'])
         ms = milliseconds(times[name], options.iterations)

@@ -37,7 +37,6 @@ from terminaltables import AsciiTable  # noqa: E402
 from timing import (  # noqa: E402
     enough_rounds, interleaved, milliseconds, peaks, ratio, write_result)
 
-from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
 from ltcls.longtail import exponential_counts  # noqa: E402
 from ltcls.registry import DATASETS, MODELS, OPTIM_WRAPPERS, SAMPLERS  # noqa: E402
 
@@ -292,8 +291,7 @@ def main(arguments: list[str] | None = None) -> dict:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     result = dict(
-        dimension=DIMENSION, rounds=options.rounds, hardware=describe_hardware(),
-        versions=package_versions(),
+        dimension=DIMENSION, rounds=options.rounds,
         images=scale_images(options.images, min(options.rounds, 3)),
         epochs=scale_epochs(options.epochs),
         classes=[scale_steps(classes, 128, options.rounds) for classes in options.classes],

@@ -23,7 +23,6 @@ from terminaltables import AsciiTable  # noqa: E402
 from timing import write_result  # noqa: E402
 
 from ltcls.engine.configs import find_config  # noqa: E402
-from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
 
 FOLDER = Path(__file__).resolve().parent
 TRAIN = FOLDER.parents[0] / 'train.py'
@@ -73,8 +72,7 @@ def main(arguments: list[str] | None = None) -> dict:
     for _ in range(options.rounds):
         for name, function in measured.items():
             times[name].append(round(function(), 3))
-    result = dict(config=options.config, rounds=options.rounds, hardware=describe_hardware(),
-                  versions=package_versions(), seconds=times,
+    result = dict(config=options.config, rounds=options.rounds, seconds=times,
                   median={name: round(statistics.median(found), 3)
                           for name, found in times.items()})
     print(AsciiTable([('until', 'median s', 'lowest', 'highest'), *(

@@ -13,6 +13,8 @@ from typing import Callable
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from ltcls.evaluation.record import describe_hardware, package_versions
+
 
 def timed(function: Callable[[], None]) -> tuple[float, float]:
     """Seconds on the wall and seconds of this process's processor time."""
@@ -55,11 +57,6 @@ def ratio(times: list, reference: list, column: int = 0) -> tuple[float, float, 
 def milliseconds(times: list, iterations: int = 1, column: int = 0) -> float:
     """The median time of one iteration."""
     return 1000 * statistics.median(block[column] for block in times) / iterations
-
-
-def peak_memory(function: Callable[[], None]) -> float:
-    """MiB of tensors that a call needs at its peak above those in use before it."""
-    return memory(function)[0]
 
 
 def memory(function: Callable[[], None]) -> tuple[float, float]:
@@ -115,13 +112,14 @@ def peaks(functions: dict[str, Callable[[], None]]) -> dict[str, float]:
     found = {}
     for name, function in functions.items():
         _, kept = memory(function)
-        found[name] = kept + peak_memory(function)
+        found[name] = kept + memory(function)[0]
     return found
 
 
 def write_result(result: dict, path: Path | None) -> None:
-    """Write the figures as JSON and say where, if a file is wanted."""
+    """Write the figures, machine and versions as JSON and say where, if a file is wanted."""
     if path is not None:
+        result = dict(result, hardware=describe_hardware(), versions=package_versions())
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(result, indent=1) + '\n')
         print(f'written to {path}')
