@@ -10,7 +10,7 @@ from ltcls.evaluation.scores import GROUPS
 from .charts import Chart, ends
 from .report_html import (Cell, figure, legend, number, panels, part_colour, run_cell, run_colour,
                           section, table, words)
-from .runs import Run, count_parameters
+from .runs import Run
 
 ABSENT = '∅'
 
@@ -110,13 +110,12 @@ def cost(runs: Sequence[Run], names: Sequence[str]) -> str:
     for i, (name, run) in enumerate(zip(names, runs)):
         record = run.record
         speeds = sorted(e['images_per_second'] for e in run.log if e.get('images_per_second'))
-        counted = count_parameters(run)
-        memory = record.get('peak_memory')
+        parameters, memory = record.get('parameters'), record.get('peak_memory')
         rows.append([
             run_cell(name, i), number(record.get('epoch'), 0),
             _duration(record.get('training_time')), _duration(record.get('wall_time')),
             number(speeds[len(speeds) // 2] if speeds else None, 0),
-            Cell('–') if counted is None else number(counted / 1e6, 2, ' M'),
+            Cell('–') if parameters is None else number(parameters / 1e6, 2, ' M'),
             Cell('–') if memory is None else number(memory / 2 ** 20, 0, ' MiB'),
             words(record.get('precision') or '–'), words(_machine(record.get('hardware') or {}))])
     return section('cost', 'Cost', table(

@@ -13,7 +13,6 @@ from mmengine.utils import import_modules_from_strings
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ltcls.compat import load_from_disk
 from ltcls.datasets import collate_batch
 from ltcls.engine.check import check_names
 from ltcls.engine.checkpoint import check_fits, latest_checkpoint, read_checkpoint
@@ -26,10 +25,6 @@ from ltcls.registry import DATASETS, MODELS
 
 # Weights come from the run's checkpoint; these would fetch others first, or change the numbers.
 LEFT_OUT = ('precision', 'compile', 'cuda_graphs', 'frozen')
-
-# What a checkpoint holds beside parameters: batch norm's statistics, class counts, class means.
-BUFFERS = ('running_mean', 'running_var', 'num_batches_tracked', 'class_counts', 'center',
-           'prototypes')
 
 
 class Run(NamedTuple):
@@ -221,13 +216,3 @@ def class_groups(record: dict) -> dict[str, list[int]]:
     found = {name: [row['index'] for row in record['per_class'] if row['group'] == name]
              for name in GROUPS}
     return {name: members for name, members in found.items() if members}
-
-
-def count_parameters(run: Run) -> int | None:
-    """Entries of the parameters in the run's newest checkpoint; None without a checkpoint."""
-    path = latest_checkpoint(run.folder)
-    if path is None:
-        return None
-    state = load_from_disk(str(path), map_location='cpu')['state_dict']
-    return sum(value.numel() for name, value in state.items()
-               if name.rsplit('.', 1)[-1] not in BUFFERS)

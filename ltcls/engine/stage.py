@@ -326,6 +326,7 @@ def finish_record(runner: Runner, path: Path, cfg: Config, options: Options, wal
         wall_time=round(wall_time, 1),
         training_time=round(sum(entry['time'] for entry in log), 1),
         precision=cfg.model.get('precision') or 'float32',
+        parameters=sum(p.numel() for p in bare(runner.model).parameters()),
         peak_memory=peak_memory())
     write_record(work_dir / 'evaluation.json', record)
     if options.report is not None:

@@ -34,6 +34,7 @@ def make_run(folder, method='ce', seed=0, noise=1.0):
                        class_counts=counts)
     record = build_record(measured, name=path.stem, seed=seed, epoch=60, wall_time=61.0,
                           training_time=60.0, precision='float32', command='ltcls train',
+                          parameters=sum(p.numel() for p in model.parameters()),
                           config=plain_config(cfg), fingerprints=dict(train='a', test='b'))
     write_record(folder / 'evaluation.json', record)
     lines = [dict(epoch=e, loss=2 / e, lr=0.1, images_per_second=100.0 * e, time=1.0)

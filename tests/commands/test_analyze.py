@@ -22,7 +22,7 @@ from ltcls.analysis.flatness import (FlatnessOptions, flatness_columns,  # noqa:
                                      measured_before)
 from ltcls.analysis.flatness_plots import plot_flatness  # noqa: E402
 from ltcls.analysis.perturbation import Noise, random_probe, sam_sharpness  # noqa: E402
-from ltcls.analysis.runs import (build_dataset, count_parameters, draw_images,  # noqa: E402
+from ltcls.analysis.runs import (build_dataset, draw_images,  # noqa: E402
                                  load_model, open_runs, run_names)
 from ltcls.analysis.surface import LossSurface  # noqa: E402
 from ltcls.cli import main  # noqa: E402
@@ -189,11 +189,6 @@ def test_a_folder_without_a_checkpoint_says_what_is_needed(run, tmp_path, capsys
     assert 'no checkpoint' in capsys.readouterr().err
     assert main(['analyze', 'features', str(tmp_path / 'nowhere')]) == 2
     assert 'There is no folder' in capsys.readouterr().err
-
-
-def test_parameters_are_counted_without_buffers(run):
-    opened, = open_runs([run])
-    assert count_parameters(opened) == sum(p.numel() for p in load_model(opened).parameters())
 
 
 def test_names_of_runs_tell_them_apart(run):

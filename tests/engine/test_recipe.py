@@ -393,6 +393,9 @@ def test_a_record_says_what_was_run_and_how_it_went(trained):
     assert set(record['fingerprints']) == {'train', 'test'}
     assert torch.__version__.startswith(record['versions']['torch']) and record['hardware']['cpu']
     assert record['config']['model']['backbone'] == dict(type='CIFARResNet', depth=8, in_channels=1)
+    # Convolutions, their norms' scales and shifts, the classifier.
+    assert record['parameters'] == 9 * (16 + 2 * 16 * 16 + 16 * 32 + 32 * 32 + 32 * 64 + 64 * 64) \
+        + 2 * (3 * 16 + 2 * 32 + 2 * 64) + 65 * 10
     assert 0 < record['training_time'] <= record['wall_time']
     assert record['config'] == json.loads((folder_of(trained, 'ce') / 'config.json').read_text())
 
