@@ -79,30 +79,24 @@ class Chart:
             self.below.append(f'<text class="axis" text-anchor="middle" transform="translate(11 '
                               f'{middle:.1f}) rotate(-90)">{escape(title)}</text>')
 
-    def x_axis(self, title: str = '', form: str = '{:g}', about: int = 5,
-               whole: bool = False) -> None:
+    def x_axis(self, title: str, about: int = 5, whole: bool = False) -> None:
         """Values below, and a title."""
         for value in self.x.ticks(about):
             if not whole or value == int(value):
                 self.below.append(f'<text class="tick" x="{self.x.at(value)}" '
                                   f'y="{self.y.start + 14}" text-anchor="middle">'
-                                  f'{form.format(value)}</text>')
-        self._x_title(title)
+                                  f'{value:g}</text>')
+        middle = (self.x.start + self.x.end) / 2
+        self.below.append(f'<text class="axis" x="{middle:.1f}" y="{self.height - 4}" '
+                          f'text-anchor="middle">{escape(title)}</text>')
 
-    def x_names(self, names: Sequence[str], title: str = '', tilted: bool = False) -> None:
+    def x_names(self, names: Sequence[str], tilted: bool = False) -> None:
         """A name below each of 0, 1, 2, ..."""
         for place, name in enumerate(names):
             x, y = self.x.at(place), self.y.start + 14
             turn = (f' text-anchor="end" transform="rotate(-40 {x} {y - 4})"' if tilted
                     else ' text-anchor="middle"')
             self.below.append(f'<text class="name" x="{x}" y="{y}"{turn}>{escape(name)}</text>')
-        self._x_title(title)
-
-    def _x_title(self, title: str) -> None:
-        if title:
-            middle = (self.x.start + self.x.end) / 2
-            self.below.append(f'<text class="axis" x="{middle:.1f}" y="{self.height - 4}" '
-                              f'text-anchor="middle">{escape(title)}</text>')
 
     # -- marks --------------------------------------------------------------------------------
 
@@ -122,10 +116,10 @@ class Chart:
         self._add(f'<circle cx="{self.x.at(x)}" cy="{self.y.at(y)}" r="{radius}" '
                   f'style="fill:{colour}{edge}"{faint}', tip)
 
-    def interval(self, x: float, low: float, high: float, colour: str, tip: str = '') -> None:
+    def interval(self, x: float, low: float, high: float, colour: str) -> None:
         """A vertical bar from low to high."""
         self._add(f'<line x1="{self.x.at(x)}" x2="{self.x.at(x)}" y1="{self.y.at(low)}" '
-                  f'y2="{self.y.at(high)}" style="stroke:{colour}" stroke-width="1.4"', tip)
+                  f'y2="{self.y.at(high)}" style="stroke:{colour}" stroke-width="1.4"')
 
     def level(self, y: float, first: float, last: float, colour: str, tip: str = '',
               width: float = 1.5, dashed: bool = False) -> None:
@@ -133,13 +127,13 @@ class Chart:
         self.line([(first, y), (last, y)], colour, tip, dashed, width)
 
     def box(self, left: float, right: float, low: float, high: float, colour: str, tip: str = '',
-            opacity: float = 1, css: str = '') -> None:
+            opacity: float = 1) -> None:
         """A rectangle between two x and two y values."""
         x, width = self.x.at(left), self.x.at(right) - self.x.at(left)
         top, bottom = self.y.at(high), self.y.at(low)
         faint = f' fill-opacity="{opacity:.3f}"' if opacity < 1 else ''
         self._add(f'<rect x="{x}" y="{top}" width="{max(width, 0.2):.2f}" '
-                  f'height="{max(bottom - top, 0):.2f}" style="fill:{colour};{css}"{faint}', tip)
+                  f'height="{max(bottom - top, 0):.2f}" style="fill:{colour}"{faint}', tip)
 
     def text(self, x: float, y: float, words: str, css: str = 'name', anchor: str = 'middle',
              shift: tuple[float, float] = (0, 0)) -> None:
@@ -148,7 +142,7 @@ class Chart:
                           f'y="{self.y.at(y) + shift[1]:.1f}" text-anchor="{anchor}">'
                           f'{escape(words)}</text>')
 
-    def _add(self, opened: str, tip: str) -> None:
+    def _add(self, opened: str, tip: str = '') -> None:
         name = opened[1:opened.index(' ')]
         self.marks.append(f'{opened}><title>{escape(tip)}</title></{name}>' if tip
                           else f'{opened}/>')

@@ -73,10 +73,10 @@ def plot_flatness(found: Sequence[dict], names: Sequence[str]) -> 'Figure | None
 
 
 @styled()
-def plot_landscape(found: dict, part: str = 'overall') -> 'Figure':
+def plot_landscape(found: dict) -> 'Figure':
     """The loss over two random directions, as contours and as a surface."""
     steps = np.array(found['plane']['steps'])
-    losses = np.array(found['plane']['parts'][part]['losses'], dtype=float)
+    losses = np.array(found['plane']['parts']['overall']['losses'], dtype=float)
     losses = losses.reshape(len(steps), -1)
     shown = np.minimum(losses, losses.min() + HIGHEST)
     figure = new_figure(10.5, 4.6)
@@ -95,7 +95,7 @@ def plot_landscape(found: dict, part: str = 'overall') -> 'Figure':
                        edgecolor=INK, linewidth=0.2, antialiased=True)
     solid.set(xlabel='first', ylabel='second', zlabel='loss')
     solid.view_init(28, -55)
-    figure.suptitle(f"{literal(found['name'])}, {part}, {found['plane']['split']} images",
+    figure.suptitle(f"{literal(found['name'])}, overall, {found['plane']['split']} images",
                     x=0.01, ha='left', fontsize=11, fontweight='bold')
     return figure
 

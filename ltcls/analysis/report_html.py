@@ -24,16 +24,16 @@ def number(value: float | None, digits: int = 1, unit: str = '') -> Cell:
     return Cell(f'{value:,.{digits}f}{unit}', value)
 
 
-def significant(value: float | str | None, digits: int = 3) -> Cell:
+def significant(value: float | str | None) -> Cell:
     """A number of any size; a text stands for one that is not finite."""
     if value is None or isinstance(value, str):
         return Cell(value or MISSING)
-    return Cell(f'{value:.{digits}g}', value)
+    return Cell(f'{value:.3g}', value)
 
 
-def words(text: str, css: str = 'left') -> Cell:
+def words(text: str) -> Cell:
     """Text, sorted by the alphabet."""
-    return Cell(escape(str(text)), '', css)
+    return Cell(escape(str(text)), '', 'left')
 
 
 def run_cell(name: str, index: int) -> Cell:

@@ -11,7 +11,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """What `ltcls analyze flatness` and `ltcls analyze features` take."""
     kinds = command.add_subparsers(dest='what', required=True)
     flatness = kinds.add_parser('flatness', help='how the loss changes around the trained weights')
-    _common(flatness, per_class=100)
+    _common(flatness)
     flatness.add_argument('--reuse', action='store_true',
                           help='take the numbers of runs that were measured with the same options')
     flatness.add_argument('--probes', nargs='+', default=None, metavar='PROBE',
@@ -36,19 +36,19 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     flatness.add_argument('--plane', type=int, default=11, help='points of a side of the surface')
 
     features = kinds.add_parser('features', help='maps, distances and norms of the features')
-    _common(features, per_class=100)
+    _common(features)
     features.add_argument('--perplexity', type=float, default=30.0, help='of t-SNE')
     features.add_argument('--no-tsne', action='store_true', help='PCA alone, which is quick')
     features.add_argument('--cam', nargs='+', default=[], metavar='IMAGE',
                           help='class activation maps of these test images (by number) or files')
 
 
-def _common(command: argparse.ArgumentParser, per_class: int) -> None:
+def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument('runs', nargs='+', metavar='RUN', help='folder of a finished run')
     command.add_argument('--out', type=Path,
                          help="where to write, a folder for each run; the runs' own otherwise")
-    command.add_argument('--images-per-class', type=int, default=per_class, metavar='N',
-                         help=f'images measured of each class, {per_class} by default; 0 for all')
+    command.add_argument('--images-per-class', type=int, default=100, metavar='N',
+                         help='images measured of each class, 100 by default; 0 for all')
     command.add_argument('--seed', type=int, default=0, help='of every random choice')
     command.add_argument('--batch-size', type=int, default=250)
     command.add_argument('--data-root', help='folder of the data, instead of the one in the config')

@@ -113,8 +113,8 @@ def read_record(path: str | Path) -> dict:
     return record
 
 
-def contradictions(record: dict, tolerance: float = 1e-6) -> list[str]:
-    """What does not add up in a record, one sentence each; accuracies may differ by `tolerance`."""
+def contradictions(record: dict) -> list[str]:
+    """What does not add up in a record, one sentence each; accuracies may differ by 1e-6."""
     rows, overall = record['per_class'], record['overall']
     faults = []
 
@@ -122,7 +122,7 @@ def contradictions(record: dict, tolerance: float = 1e-6) -> list[str]:
         if found is None or expected is None:
             agree = found is expected
         else:
-            agree = abs(found - expected) <= tolerance
+            agree = abs(found - expected) <= 1e-6
         if not agree:
             faults.append(f'{what} is {found}, its parts give {expected}')
 
