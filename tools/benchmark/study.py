@@ -172,8 +172,8 @@ STUDIES = {
               '20 of their controls. '
               f'{IMAGES} Published numbers are of 200 epochs: only the order of rows can be '
               'compared. The result is that of the last epoch. L2RW, both programs of Meta-Weight-Net, '
-              'tau = 1 and the second seeds of CB-CE, deferred or not, of CE with tau = 0 and of meta-reweighting with CE are '
-              'in float32, on a processor that has no bfloat16 ([what that changes](cifar10-sensitivity.md)).',
+              'tau = 1 and the second seeds of CB-CE, deferred or not, of CE and focal loss with tau = 0 and of '
+              'meta-reweighting with CE are in float32, on a processor that has no bfloat16 ([what that changes](cifar10-sensitivity.md)).',
         shows='One or two seeds. The class weights do it, in the last epochs: '
               'deferred they take CE from 60 to 69, from the first epoch on they help the two '
               'rarest classes at the cost of the others. Meta-reweighting without its learned part '
