@@ -156,7 +156,7 @@ def _group_scores(rows: list[dict]) -> dict:
 
 
 def _rarest(per_class: list[dict]) -> dict:
-    """The two tested classes with the fewest training images, rarest first; of equals the later one."""
+    """The two tested classes with the fewest training images, rarest first; of equals the later."""
     tested = [row for row in per_class if row['total']]
     rows = sorted(tested, key=lambda row: (row['train_count'], -row['index']))[:2]
     return dict(classes=[row['index'] for row in rows], names=[row['name'] for row in rows],

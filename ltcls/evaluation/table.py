@@ -106,7 +106,8 @@ def _fingerprints(records: Sequence[dict]) -> list[set[str]]:
 
 def _numbers(record: dict) -> list[float | None]:
     """The comparison's columns, in their order."""
-    return [*(part_accuracy(record, part) for part in ('overall', *GROUPS)), record['balanced_accuracy'],
+    parts = [part_accuracy(record, part) for part in ('overall', *GROUPS)]
+    return [*parts, record['balanced_accuracy'],
             record['calibration']['overall']['ece'], record['rarest']['accuracy']]
 
 

@@ -145,6 +145,8 @@ class CCSAM(PerturbedOptimWrapper):
         logits = objective.logits(features)
         losses = objective.losses(features, logits=logits)
         omega = self._part_of(objective, 'head.')
+        if not omega:                   # frozen since the first step
+            return losses.mean()
         [slopes] = torch.autograd.grad(losses.sum(), logits, retain_graph=True)
         offsets = self._logit_offsets(objective, features, slopes, omega)
         flat = objective.losses(features, logits=logits + offsets, first_label=self.first_label)
@@ -205,9 +207,11 @@ class CCSAM(PerturbedOptimWrapper):
         omega = self._part_of(objective, 'head.')
         cut = features.detach().requires_grad_()    # so that each class's graph is freed at once
         losses = objective.losses(cut)
-        if self.mix < 1:
+        if not omega:                   # frozen since the first step
+            self.backward(losses.mean())
+        elif self.mix < 1:
             self.backward((1 - self.mix) * losses.mean())
-        for label, index, share in self._classes(objective.labels):
+        for label, index, share in self._classes(objective.labels) if omega else ():
             grads = self.gradient(objective.losses(cut, index).mean(), list(omega.values()))
             moved = self._moved(objective, label, omega, grads)
             flat = objective.losses(cut, index, head=moved, first_label=self.first_label)

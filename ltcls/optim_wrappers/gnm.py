@@ -104,4 +104,6 @@ class GNM(PerturbedOptimWrapper):
         if self.same_on_ranks and get_world_size() > 1:
             broadcast(flat, src=0)
         if self.total_norm:
-            flat.div_(torch.linalg.vector_norm(flat))
+            # Noise that is zero throughout has no direction and stays.
+            tiny = torch.finfo(flat.dtype).tiny
+            flat.div_(torch.linalg.vector_norm(flat).clamp(min=tiny))

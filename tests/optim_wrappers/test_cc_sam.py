@@ -408,6 +408,19 @@ def test_frozen_head_parameters_are_left_out():
         run(frozen)
 
 
+@pytest.mark.parametrize('head', ['LinearHead', 'CosineHead'])
+def test_a_head_that_is_frozen_after_the_first_step_trains_as_in_the_plain_step(head):
+    model, plain = classifier(head=head), classifier(head=head)
+    wrapper = CCSAM(sgd(model), radius=0.3)
+    model.train_step(batch(), wrapper)
+    plain.load_state_dict(model.state_dict())
+    for one in (model, plain):
+        one.head.requires_grad_(False)
+    model.train_step(batch(), wrapper)
+    plain.train_step(batch(), CCSAM(sgd(plain), mix=0, perturb='all'))
+    assert_close(state(model), state(plain))
+
+
 def test_a_head_is_linear_only_if_its_own_class_says_so():
     build = lambda cls: cls(num_features=3, num_classes=4)     # noqa: E731
     assert is_linear(build(LinearHead)) and is_linear(build(LogitAdjustedHead))

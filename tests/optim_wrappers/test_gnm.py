@@ -133,6 +133,15 @@ def test_without_spread_it_is_the_plain_step(options):
     assert_close(found[1], rows(0.691061, -1.478252, -0.1194495), atol=1e-12, rtol=0)
 
 
+def test_noise_that_is_zero_throughout_moves_nothing():
+    class Still(GNM):
+        def draw(self, flat):
+            flat.zero_()
+
+    found = two_steps(Still, rho=0.5, total_norm=True)
+    assert_close(found[1], rows(0.691061, -1.478252, -0.1194495), atol=1e-12, rtol=0)
+
+
 @pytest.mark.parametrize('halve_at', [0, 1])
 def test_the_radius_may_be_half_from_the_first_or_second_epoch_on(halve_at):
     model = FunctionModel(bowl, weight=THETA)
