@@ -4,6 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
+from .arguments import at_least
+
 HELP = 'flatness or features of finished runs'
 
 
@@ -47,9 +49,9 @@ def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument('runs', nargs='+', metavar='RUN', help='folder of a finished run')
     command.add_argument('--out', type=Path,
                          help="where to write, a folder for each run; the runs' own otherwise")
-    command.add_argument('--images-per-class', type=int, default=100, metavar='N',
+    command.add_argument('--images-per-class', type=at_least(0), default=100, metavar='N',
                          help='images measured of each class, 100 by default; 0 for all')
-    command.add_argument('--seed', type=int, default=0, help='of every random choice')
+    command.add_argument('--seed', type=at_least(0), default=0, help='of every random choice')
     command.add_argument('--batch-size', type=int, default=250)
     command.add_argument('--data-root', help='folder of the data, instead of the one in the config')
     command.add_argument('--device', default='auto', help="'cpu', 'cuda'; the GPU if there is one")

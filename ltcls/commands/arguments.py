@@ -40,6 +40,15 @@ def engine_options(options: argparse.Namespace):
         command=options.command_line, report=report)
 
 
+def at_least(smallest: int):
+    """The type of an argument that is a whole number from `smallest` on."""
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < smallest:
+            raise argparse.ArgumentTypeError(f"'{text}' must be a number from {smallest} on")
+        return int(text)
+    return number
+
+
 def parse_cfg_options(pairs: list[str]) -> dict:
     """['a.b=1', 'c=[1,2]', 'd=name'] -> {'a.b': 1, 'c': [1, 2], 'd': 'name'}.
 

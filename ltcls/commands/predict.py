@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from .arguments import at_least
+
 HELP = 'the classes of new images, by the model of a finished run'
 SHOWN = 20      # images that are listed on the terminal
 
@@ -13,9 +15,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument('images', nargs='+', metavar='IMAGE', help='image files, or folders')
     command.add_argument('-o', '--out', type=Path, default=Path('predictions.csv'),
                          help='CSV file to write; predictions.csv by default')
-    command.add_argument('--top', type=_positive, default=1, help='classes an image; 1 by default')
-    command.add_argument('--batch-size', type=_positive, default=64)
-    command.add_argument('--workers', type=int, default=0, help='processes that read images')
+    command.add_argument('--top', type=at_least(1), default=1, help='classes an image; 1 by default')
+    command.add_argument('--batch-size', type=at_least(1), default=64)
+    command.add_argument('--workers', type=at_least(0), default=0, help='processes that read images')
 
 
 def run(options: argparse.Namespace) -> None:
@@ -32,10 +34,3 @@ def run(options: argparse.Namespace) -> None:
         print(f'... and {len(predictions) - SHOWN} more')
     write_predictions(predictions, options.out)
     print(f'{len(predictions)} images in {options.out}')
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f'{number} is not at least 1')
-    return number

@@ -143,17 +143,10 @@ def test_no_row_is_answered_by_a_short_schedule():
 
 
 def test_a_row_and_its_config_speak_of_the_same_data_factor_and_schedule():
-    loaded = {}
-
-    def read(name):
-        if name not in loaded:
-            loaded[name] = load_config(CONFIGS[name], Options())
-        return loaded[name]
-
     for name, dataset, imbalance, recipe in {
             (r['config'], ledger.family(r), r['imbalance'], r['recipe'])
             for r in ROWS if r['config'] and 'classes' in DATA.get(ledger.family(r), ())}:
-        cfg = read(name)
+        cfg = ledger.shipped_config(CONFIGS[name])
         data = cfg.train_dataloader.dataset
         assert data.type == {'CIFAR-10-LT': 'CIFAR10LT'}.get(dataset, 'CIFAR100LT')
         assert data.imbalance == imbalance, name
@@ -161,7 +154,8 @@ def test_a_row_and_its_config_speak_of_the_same_data_factor_and_schedule():
             continue
         chain = [cfg]
         while chain[0].get('init_from'):
-            chain.insert(0, read(Path(chain[0].init_from.config).name.removesuffix('.py')))
+            earlier = Path(chain[0].init_from.config).name.removesuffix('.py')
+            chain.insert(0, ledger.shipped_config(CONFIGS[earlier]))
         steps = chain[0].param_scheduler[-1]
         words = [f'{chain[0].train_cfg.max_epochs} epochs',
                  f'batch {chain[0].train_dataloader.batch_size}',

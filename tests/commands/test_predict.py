@@ -125,7 +125,7 @@ def test_what_cannot_be_predicted_is_one_line(images, run, tmp_path, capsys):
     assert '4.png (not an image) and 2 more. Remove them' in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(['predict', str(run), str(images), '--top', '0'])
-    assert '0 is not at least 1' in capsys.readouterr().err
+    assert "'0' must be a number from 1 on" in capsys.readouterr().err
     copy = shutil.copytree(run, tmp_path / 'copy')
     for path in copy.glob('*.pth'):
         path.unlink()

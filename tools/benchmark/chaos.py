@@ -31,6 +31,7 @@ os.environ['PYTHONPATH'] = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPAT
 import torch  # noqa: E402
 from processes import finish, start  # noqa: E402
 
+from ltcls.commands.arguments import at_least  # noqa: E402
 from ltcls.evaluation.record import describe_hardware, package_versions  # noqa: E402
 
 RESULTS = ROOT / 'docs' / 'results'
@@ -185,9 +186,9 @@ def page(content: dict) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--kills', type=int, default=20, help='for each number of processes')
-    parser.add_argument('--processes', type=int, nargs='+', default=[1, 2])
-    parser.add_argument('--seed', type=int, default=0, help='of the moments')
+    parser.add_argument('--kills', type=at_least(1), default=20, help='for each number of processes')
+    parser.add_argument('--processes', type=at_least(1), nargs='+', default=[1, 2])
+    parser.add_argument('--seed', type=at_least(0), default=0, help='of the moments')
     parser.add_argument('--output', type=Path, default=RESULTS)
     options = parser.parse_args()
     content = dict(seed=options.seed, hardware=describe_hardware(), versions=package_versions(),

@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 import torch  # noqa: E402
 from study import STUDIES  # noqa: E402
 
-from ltcls.commands.arguments import report  # noqa: E402
+from ltcls.commands.arguments import at_least, report  # noqa: E402
 from ltcls.engine import recipe  # noqa: E402
 from ltcls.engine.prepare import Options, load_config  # noqa: E402
 
@@ -34,10 +34,10 @@ ROWS = [config for config, _, _ in STUDIES[STUDY]['rows']]
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1])
+    parser.add_argument('--seeds', type=at_least(0), nargs='+', default=[0, 1])
     parser.add_argument('--data-root', help='folder with train/ and test/ of tiny100')
     parser.add_argument('--out', type=Path, default=Path('work_dirs') / STUDY)
-    parser.add_argument('--threads', type=int, default=1)
+    parser.add_argument('--threads', type=at_least(1), default=1)
     parser.add_argument('--dry-run', action='store_true',
                         help='two iterations of each on random images, in a temporary folder')
     options = parser.parse_args(arguments)

@@ -24,10 +24,11 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from terminaltables import AsciiTable  # noqa: E402
-from timing import enough_rounds, interleaved, ratio, write_result  # noqa: E402
+from timing import interleaved, ratio, write_result  # noqa: E402
 from torch.utils.data import DataLoader, Dataset, default_collate  # noqa: E402
 from torchvision import transforms  # noqa: E402
 
+from ltcls.commands.arguments import at_least  # noqa: E402
 from ltcls.datasets import FolderLT, RandomImages, collate_batch, seed_worker  # noqa: E402
 from ltcls.datasets.decoding import BACKENDS, check_backend  # noqa: E402
 from ltcls.models import BatchPreprocessor  # noqa: E402
@@ -177,12 +178,12 @@ def table(parts: dict) -> str:
 def main(arguments: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--root', help='class folders with photographs; made otherwise')
-    parser.add_argument('--count', type=int, default=256, help='photographs that are made')
-    parser.add_argument('--small', type=int, default=4096, help='images of 32x32')
-    parser.add_argument('--batch-size', type=int, default=32)
-    parser.add_argument('--workers', type=int, nargs='+', default=[0])
-    parser.add_argument('--rounds', type=enough_rounds, default=9)
-    parser.add_argument('--threads', type=int, default=1, help='of the main process')
+    parser.add_argument('--count', type=at_least(1), default=256, help='photographs that are made')
+    parser.add_argument('--small', type=at_least(1), default=4096, help='images of 32x32')
+    parser.add_argument('--batch-size', type=at_least(1), default=32)
+    parser.add_argument('--workers', type=at_least(0), nargs='+', default=[0])
+    parser.add_argument('--rounds', type=at_least(2), default=9)
+    parser.add_argument('--threads', type=at_least(1), default=1, help='of the main process')
     parser.add_argument('--out', type=Path, help='JSON file for the figures')
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)

@@ -10,6 +10,7 @@ measured numbers of the method pages, configs/*/README.md.
 """
 
 import argparse
+import functools
 import json
 import statistics
 import sys
@@ -21,6 +22,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 
 import method_pages  # noqa: E402
 from ledger_page import page  # noqa: E402
+from mmengine.config import Config  # noqa: E402
 
 from ltcls.engine.configs import config_names  # noqa: E402
 from ltcls.engine.prepare import Options, first_difference, load_config, plain_config  # noqa: E402
@@ -116,6 +118,12 @@ def wrong_data(row: dict, record: dict, data: dict) -> str | None:
     return None
 
 
+@functools.cache
+def shipped_config(path: Path) -> Config:
+    """A config, read once; nobody may change it."""
+    return load_config(path, Options())
+
+
 def departure(record: dict, configs: dict[str, Path]) -> str | None:
     """What in a record's config is not what the config of its name says; None if nothing is.
 
@@ -125,7 +133,7 @@ def departure(record: dict, configs: dict[str, Path]) -> str | None:
         return 'it stores no config'
     if record.get('selected_on_test'):
         return 'its weights were selected on the test set'
-    cfg = load_config(configs[record['name']], Options(seed=record['seed']))
+    cfg = shipped_config(configs[record['name']])
     if record.get('epoch') != cfg.train_cfg.max_epochs:
         return f"it was tested after {record.get('epoch')} of {cfg.train_cfg.max_epochs} epochs"
     difference = first_difference(_essence(record['config']), _essence(plain_config(cfg)))

@@ -29,10 +29,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from mmengine.optim import OptimWrapper  # noqa: E402
-from timing import (  # noqa: E402
-    enough_rounds, interleaved, milliseconds, peaks, ratio, write_result)
+from timing import interleaved, milliseconds, peaks, ratio, write_result  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from ltcls.commands.arguments import at_least  # noqa: E402
 from ltcls.engine.device import keep_freed_memory  # noqa: E402
 from ltcls.hooks import L2RWHook, MetaReweightHook  # noqa: E402
 from ltcls.hooks.draws import Draws  # noqa: E402
@@ -185,12 +185,12 @@ def steps(options, memory: dict[str, float], base: nn.Module, batch: dict, dev: 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--depth', type=int, default=32, help='of the ResNet')
-    parser.add_argument('--size', type=int, default=32, help='pixels a side')
-    parser.add_argument('--classes', type=int, default=10)
-    parser.add_argument('--batch-size', type=int, default=100)
-    parser.add_argument('--rounds', type=enough_rounds, default=15)
-    parser.add_argument('--iterations', type=int, default=1, help='steps in a block')
-    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--size', type=at_least(1), default=32, help='pixels a side')
+    parser.add_argument('--classes', type=at_least(1), default=10)
+    parser.add_argument('--batch-size', type=at_least(1), default=100)
+    parser.add_argument('--rounds', type=at_least(2), default=15)
+    parser.add_argument('--iterations', type=at_least(1), default=1, help='steps in a block')
+    parser.add_argument('--threads', type=at_least(1), default=2)
     parser.add_argument('--out', type=Path, help='JSON file for the figures')
     return parser.parse_args(arguments)
 

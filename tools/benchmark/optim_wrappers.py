@@ -25,10 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import torch  # noqa: E402
 from mmengine.optim import OptimWrapper  # noqa: E402
-from timing import (  # noqa: E402
-    enough_rounds, interleaved, milliseconds, peaks, ratio, write_result)
+from timing import interleaved, milliseconds, peaks, ratio, write_result  # noqa: E402
 from torch import nn  # noqa: E402
 
+from ltcls.commands.arguments import at_least  # noqa: E402
 from ltcls.engine.device import keep_freed_memory  # noqa: E402
 from ltcls.longtail import exponential_counts  # noqa: E402
 from ltcls.models.heads import LinearHead  # noqa: E402
@@ -229,16 +229,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--network', choices=['resnet32', 'vit'], default='resnet32')
     parser.add_argument('--depth', type=int, default=32, help='of the ResNet')
     parser.add_argument('--vit', default='vit_base_patch16_224', help='timm name of the ViT')
-    parser.add_argument('--image-size', type=int, default=224, help='for the ViT')
+    parser.add_argument('--image-size', type=at_least(1), default=224, help='for the ViT')
     parser.add_argument('--wrappers', nargs='+', default=['GNM', 'SAM', 'ImbSAM', 'CCSAM'],
                         choices=['GNM', 'SAM', 'ImbSAM', 'CCSAM'], help='for the network')
-    parser.add_argument('--classes', type=int, default=10)
-    parser.add_argument('--batch-size', type=int, default=128)
+    parser.add_argument('--classes', type=at_least(1), default=10)
+    parser.add_argument('--batch-size', type=at_least(1), default=128)
     parser.add_argument('--heads', type=lambda text: tuple(map(int, text.split('x'))), nargs='+',
                         default=HEADS, help='classes x features, such as 1000x512')
-    parser.add_argument('--rounds', type=enough_rounds, default=15)
-    parser.add_argument('--iterations', type=int, default=3, help='steps in a block')
-    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--rounds', type=at_least(2), default=15)
+    parser.add_argument('--iterations', type=at_least(1), default=3, help='steps in a block')
+    parser.add_argument('--threads', type=at_least(1), default=2)
     parser.add_argument('--out', type=Path, help='JSON file for the figures')
     return parser.parse_args(arguments)
 

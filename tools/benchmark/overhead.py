@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from terminaltables import AsciiTable  # noqa: E402
-from timing import (  # noqa: E402
-    enough_rounds, interleaved, milliseconds, peaks, ratio, write_result)
+from timing import interleaved, milliseconds, peaks, ratio, write_result  # noqa: E402
 
+from ltcls.commands.arguments import at_least  # noqa: E402
 from ltcls.engine.prepare import Options, load_config  # noqa: E402
 from ltcls.engine.stage import build_runner, give_data  # noqa: E402
 from ltcls.registry import MODELS  # noqa: E402
@@ -184,10 +184,10 @@ def table(result: dict) -> str:
 
 def main(arguments: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--rounds', type=enough_rounds, default=15)
-    parser.add_argument('--iterations', type=int, default=10, help='batches in a block')
-    parser.add_argument('--batch-size', type=int, default=128)
-    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--rounds', type=at_least(2), default=15)
+    parser.add_argument('--iterations', type=at_least(1), default=10, help='batches in a block')
+    parser.add_argument('--batch-size', type=at_least(1), default=128)
+    parser.add_argument('--threads', type=at_least(1), default=2)
     parser.add_argument('--amp', action='store_true', help='bfloat16 and channels-last')
     parser.add_argument('--compile', action='store_true', help="the engine's model.compile=True")
     parser.add_argument('--cuda-graphs', action='store_true',

@@ -24,10 +24,10 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
-from timing import (  # noqa: E402
-    enough_rounds, interleaved, milliseconds, peaks, ratio, write_result)
+from timing import interleaved, milliseconds, peaks, ratio, write_result  # noqa: E402
 from torch import nn  # noqa: E402
 
+from ltcls.commands.arguments import at_least  # noqa: E402
 from ltcls.longtail import exponential_counts  # noqa: E402
 from ltcls.optim_wrappers import GNM  # noqa: E402
 from ltcls.registry import MODELS  # noqa: E402
@@ -99,13 +99,13 @@ def bare_step(model: nn.Module, batch: dict):
 def main(arguments: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--vit', default='vit_base_patch16_224', help='timm name')
-    parser.add_argument('--image-size', type=int, default=224)
-    parser.add_argument('--batch-size', type=int, default=128)
-    parser.add_argument('--classes', type=int, default=100)
+    parser.add_argument('--image-size', type=at_least(1), default=224)
+    parser.add_argument('--batch-size', type=at_least(1), default=128)
+    parser.add_argument('--classes', type=at_least(1), default=100)
     parser.add_argument('--precision', default='bfloat16', choices=['float32', 'bfloat16'])
-    parser.add_argument('--rounds', type=enough_rounds, default=15)
-    parser.add_argument('--iterations', type=int, default=10, help='steps in a block')
-    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--rounds', type=at_least(2), default=15)
+    parser.add_argument('--iterations', type=at_least(1), default=10, help='steps in a block')
+    parser.add_argument('--threads', type=at_least(1), default=2)
     parser.add_argument('--out', type=Path, help='JSON file for the figures')
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)

@@ -30,6 +30,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 
 import ledger  # noqa: E402
 
+from ltcls.commands.arguments import at_least  # noqa: E402
 from ltcls.engine.checkpoint import finished_checkpoint  # noqa: E402
 from ltcls.engine.configs import find_config  # noqa: E402
 from ltcls.engine.prepare import Options  # noqa: E402
@@ -322,12 +323,6 @@ def keep_record(stage: Stage) -> Path:
     return path
 
 
-def at_least_one(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' must be a number from 1 on")
-    return int(text)
-
-
 def pattern(text: str) -> str:
     try:
         re.compile(text)
@@ -340,11 +335,11 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     found.add_argument('--hours', type=float,
                        help='stop in time for this, e.g. 0.4; otherwise when all is done')
-    found.add_argument('--parallel', type=at_least_one, default=1,
+    found.add_argument('--parallel', type=at_least(1), default=1,
                        help='runs at once; a GPU takes about 8')
     found.add_argument('--only', type=pattern, default='', metavar='PATTERN',
                        help='regular expression on config, method or data set')
-    found.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    found.add_argument('--seeds', type=at_least(0), nargs='+', default=[0, 1, 2])
     found.add_argument('--data-root', type=Path, default=Path('data'),
                        help='folder that holds cifar10/, tiny100/ and the like')
     found.add_argument('--precision', choices=['float32', 'bfloat16'],

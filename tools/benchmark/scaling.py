@@ -34,9 +34,9 @@ import torch.nn.functional as F  # noqa: E402
 from mmengine.dataset import DefaultSampler  # noqa: E402
 from optim_wrappers import FeatureTable, sgd  # noqa: E402
 from terminaltables import AsciiTable  # noqa: E402
-from timing import (  # noqa: E402
-    enough_rounds, interleaved, milliseconds, peaks, ratio, write_result)
+from timing import interleaved, milliseconds, peaks, ratio, write_result  # noqa: E402
 
+from ltcls.commands.arguments import at_least  # noqa: E402
 from ltcls.longtail import exponential_counts  # noqa: E402
 from ltcls.registry import DATASETS, MODELS, OPTIM_WRAPPERS, SAMPLERS  # noqa: E402
 
@@ -271,22 +271,16 @@ def draw(result: dict, path: Path) -> None:
         save(figure, path)
 
 
-def images_of_a_list(text: str) -> int:
-    if not text.isdigit() or int(text) < CLASSES_OF_LIST:
-        raise argparse.ArgumentTypeError(
-            f"'{text}' must be at least {CLASSES_OF_LIST}, an image for each class of the list")
-    return int(text)
-
-
 def main(arguments: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--rounds', type=enough_rounds, default=9)
-    parser.add_argument('--images', type=images_of_a_list, nargs='+',
+    parser.add_argument('--rounds', type=at_least(2), default=9)
+    parser.add_argument('--images', type=at_least(CLASSES_OF_LIST), nargs='+',
+                        help='at least one for each class of the list',
                         default=[10_000, 50_000, 115_846, 250_000, LARGEST])
-    parser.add_argument('--epochs', type=int, nargs='+', help='images of an epoch',
+    parser.add_argument('--epochs', type=at_least(1), nargs='+', help='images of an epoch',
                         default=[10_000, 50_000, 115_846, 250_000, LARGEST])
-    parser.add_argument('--classes', type=int, nargs='+', default=[10, 100, 1000, 10_000])
-    parser.add_argument('--batches', type=int, nargs='+', default=[32, 64, 128, 256, 512])
+    parser.add_argument('--classes', type=at_least(1), nargs='+', default=[10, 100, 1000, 10_000])
+    parser.add_argument('--batches', type=at_least(1), nargs='+', default=[32, 64, 128, 256, 512])
     parser.add_argument('--out', type=Path, help='JSON file; the picture gets its name with .png')
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)

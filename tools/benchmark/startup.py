@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from terminaltables import AsciiTable  # noqa: E402
 from timing import write_result  # noqa: E402
 
+from ltcls.commands.arguments import at_least  # noqa: E402
 from ltcls.engine.configs import find_config  # noqa: E402
 
 FOLDER = Path(__file__).resolve().parent
@@ -61,7 +62,7 @@ def seconds_to_import() -> float:
 def main(arguments: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--config', default='ce_resnet20_digits')
-    parser.add_argument('--rounds', type=int, default=7)
+    parser.add_argument('--rounds', type=at_least(2), default=7)
     parser.add_argument('--out', type=Path, help='JSON file for the figures')
     options = parser.parse_args(arguments)
     measured = dict(imports=seconds_to_import,

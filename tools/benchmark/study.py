@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT))
 from ltcls.analysis.sample_weights import (plot_sample_weights, read_weights_log,  # noqa: E402
                                            relative_size)
 from ltcls.analysis.style import save  # noqa: E402
+from ltcls.commands.arguments import at_least  # noqa: E402
 from ltcls.engine import recipe  # noqa: E402
 from ltcls.engine.configs import config_names  # noqa: E402
 from ltcls.engine.prepare import Options  # noqa: E402
@@ -384,8 +385,8 @@ def main() -> None:
     arguments.add_argument('--collect', nargs='+', type=Path, default=[], metavar='FOLDER',
                            help='folders that hold the runs, one below each config name')
     arguments.add_argument('--run', action='store_true', help='train what is missing first')
-    arguments.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    arguments.add_argument('--threads', type=int, default=1)
+    arguments.add_argument('--seeds', type=at_least(0), nargs='+', default=[0, 1, 2])
+    arguments.add_argument('--threads', type=at_least(1), default=1)
     options = arguments.parse_args()
     folders = options.collect
     if options.run:

@@ -1,6 +1,5 @@
 """Timing that a busy machine does not spoil: blocks in turn, and ratios of neighbours."""
 
-import argparse
 import json
 import os
 import statistics
@@ -39,13 +38,6 @@ def interleaved(functions: dict[str, Callable[[], None]], rounds: int) -> dict[s
         for name in names[turn:] + names[:turn]:
             times[name].append(timed(functions[name]))
     return times
-
-
-def enough_rounds(text: str) -> int:
-    """The type of `--rounds`: quartiles take two at least."""
-    if not text.isdigit() or int(text) < 2:
-        raise argparse.ArgumentTypeError(f"'{text}' must be a number from 2 on")
-    return int(text)
 
 
 def ratio(times: list, reference: list, column: int = 0) -> tuple[float, float, float]:
