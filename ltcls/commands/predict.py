@@ -15,9 +15,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument('images', nargs='+', metavar='IMAGE', help='image files, or folders')
     command.add_argument('-o', '--out', type=Path, default=Path('predictions.csv'),
                          help='CSV file to write; predictions.csv by default')
-    command.add_argument('--top', type=at_least(1), default=1, help='classes an image; 1 by default')
+    command.add_argument('--top', type=at_least(1), default=1,
+                         help='classes an image; 1 by default')
     command.add_argument('--batch-size', type=at_least(1), default=64)
-    command.add_argument('--workers', type=at_least(0), default=0, help='processes that read images')
+    command.add_argument('--workers', type=at_least(0), default=0,
+                         help='processes that read images')
 
 
 def run(options: argparse.Namespace) -> None:

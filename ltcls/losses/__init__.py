@@ -2,6 +2,7 @@ from .base import LongTailLoss
 from .cross_entropy import CrossEntropyLoss
 from .focal import FocalLoss
 from .gcl import AngularGCLLoss, GCLLoss
+from .lade import LADELoss
 from .label_aware_smoothing import LabelAwareSmoothingLoss
 from .ldam import LDAMLoss
 from .logit_adjustment import BalancedSoftmaxLoss, LogitAdjustedLoss
@@ -9,5 +10,5 @@ from .logit_gradient import LogitGradientPenalty
 from .vs import VSLoss
 
 __all__ = ['AngularGCLLoss', 'BalancedSoftmaxLoss', 'CrossEntropyLoss', 'FocalLoss', 'GCLLoss',
-           'LDAMLoss', 'LabelAwareSmoothingLoss', 'LogitAdjustedLoss',
+           'LADELoss', 'LDAMLoss', 'LabelAwareSmoothingLoss', 'LogitAdjustedLoss',
            'LogitGradientPenalty', 'LongTailLoss', 'VSLoss']

@@ -186,7 +186,8 @@ def page(content: dict) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--kills', type=at_least(1), default=20, help='for each number of processes')
+    parser.add_argument('--kills', type=at_least(1), default=20,
+                        help='for each number of processes')
     parser.add_argument('--processes', type=at_least(1), nargs='+', default=[1, 2])
     parser.add_argument('--seed', type=at_least(0), default=0, help='of the moments')
     parser.add_argument('--output', type=Path, default=RESULTS)

@@ -9,8 +9,9 @@ from torch.func import functional_call
 from torch.testing import assert_close
 
 from ltcls.longtail import LongTailModule
-from ltcls.models.heads import (CosineHead, CosineLogitAdjustedHead, CosineLWSHead, LinearHead,
-                                LogitAdjustedHead, LWSHead, NCMHead, TauNormHead)
+from ltcls.models.heads import (CosineDisAlignHead, CosineHead, CosineLogitAdjustedHead,
+                                CosineLWSHead, DisAlignHead, LinearHead, LogitAdjustedHead,
+                                LWSHead, NCMHead, TauNormHead)
 from ltcls.registry import MODELS
 
 FEATURES = torch.tensor([[1, 2, -1], [0.5, -0.5, 2]], dtype=torch.float64)
@@ -19,7 +20,7 @@ PLANE_FEATURES = torch.tensor([[1, 1], [2, 0]], dtype=torch.float64)
 PLANE_WEIGHT = torch.tensor([[3, 4], [0, 2], [-1, 0]], dtype=torch.float64)
 COUNTS = [100, 10, 1]
 HEADS = [LinearHead, CosineHead, LWSHead, CosineLWSHead, TauNormHead, LogitAdjustedHead,
-         CosineLogitAdjustedHead, NCMHead]
+         CosineLogitAdjustedHead, NCMHead, DisAlignHead, CosineDisAlignHead]
 
 
 def with_weight(head_type, weight, bias=None, **options):
@@ -152,6 +153,44 @@ def test_only_the_scales_of_lws_train_and_they_start_at_one(head_type):
     assert [name for name, p in head.named_parameters() if p.requires_grad] == ['scales']
     assert torch.equal(head.scales, torch.ones(4))
     assert all(p.requires_grad for p in head_type(3, 4, trainable_fc=True).parameters())
+
+
+# -- DisAlign -------------------------------------------------------------------------------
+
+
+def test_disalign_gates_an_affine_map_of_the_logits():
+    features = torch.tensor([[1, 2], [0, 1]], dtype=torch.float64)
+    logits = torch.tensor([[2, 1, 0], [0.5, -0.5, 1]], dtype=torch.float64)
+    head = with_weight(DisAlignHead, torch.linalg.solve(features, logits).T)
+    equal(head(features), logits)                  # at the start nothing is corrected
+    head.scales.data.copy_(torch.tensor([0.9, 1.1, 1.3]))
+    head.shifts.data.copy_(torch.tensor([-0.1, 0, 0.2]))
+    head.confidence.weight.data.copy_(torch.tensor([[0.5, -0.25]]))
+    head.confidence.bias.data.fill_(0.1)
+    found = head(features)
+    equal(found, [[1.842506, 1.052498, 0.104996], [0.430614, -0.523129, 1.231285]])
+    losses = F.cross_entropy(found, torch.tensor([0, 2]), reduction='none')
+    weights = 3 * torch.tensor([0.003731, 0.937140], dtype=torch.float64)
+    equal((weights * losses).mean(), 0.682650)
+    equal((weights * losses).sum() / weights.sum(), 0.483701)
+
+
+def test_disalign_over_cosines_corrects_what_the_cosine_head_returns():
+    head = with_weight(CosineDisAlignHead, WEIGHT, scale=20)
+    logits = with_weight(CosineHead, WEIGHT, scale=20)(FEATURES)
+    equal(head(FEATURES), logits)
+    head.scales.data.copy_(torch.tensor([1.2, 0.8, 1.0, 1.5]))
+    head.shifts.data.copy_(torch.tensor([0.0, 1.0, -1.0, 0.5]))
+    gate = torch.sigmoid(FEATURES @ head.confidence.weight[0] + head.confidence.bias)[:, None]
+    equal(head(FEATURES),
+          gate * (head.scales * logits + head.shifts) + (1 - gate) * logits)
+
+
+@pytest.mark.parametrize('head_type', [DisAlignHead, CosineDisAlignHead])
+def test_the_classifier_under_disalign_is_not_trained(head_type):
+    head = head_type(3, 4)
+    trained = [name for name, p in head.named_parameters() if p.requires_grad]
+    assert trained == ['scales', 'shifts', 'confidence.weight', 'confidence.bias']
 
 
 # -- tau-norm -------------------------------------------------------------------------------
@@ -334,7 +373,8 @@ def test_a_call_with_replaced_tensors_equals_a_head_that_holds_them(head_type):
 
 @pytest.mark.parametrize('source, target', [
     (LinearHead, LWSHead), (LinearHead, LogitAdjustedHead), (LinearHead, TauNormHead),
-    (CosineHead, TauNormHead), (CosineHead, CosineLWSHead), (CosineHead, CosineLogitAdjustedHead)])
+    (CosineHead, TauNormHead), (CosineHead, CosineLWSHead), (CosineHead, CosineLogitAdjustedHead),
+    (LinearHead, DisAlignHead), (CosineHead, CosineDisAlignHead)])
 def test_a_later_stage_takes_the_trained_weights_by_name(source, target):
     trained, head = source(6, 4), target(6, 4)
     head.load_state_dict(trained.state_dict(), strict=False)
@@ -342,7 +382,7 @@ def test_a_later_stage_takes_the_trained_weights_by_name(source, target):
     if getattr(head, 'bias', None) is not None:
         assert torch.equal(head.bias, trained.bias)
     missing = set(head.state_dict()) - set(trained.state_dict())
-    assert missing <= {'scales'}
+    assert missing <= {'scales', 'shifts', 'confidence.weight', 'confidence.bias'}
 
 
 def test_defaults_of_tau_are_the_documented_ones():
