@@ -26,6 +26,7 @@ from ltcls.hooks.epoch_seed import epoch_seed
 from ltcls.hooks.training_log import _clock
 from ltcls.hooks.weight_average import measure_batch_norm
 from ltcls.longtail import Clock
+from ltcls.models.heads import CausalNormHead
 
 # -- counts and clock -----------------------------------------------------------------------
 
@@ -380,10 +381,15 @@ def averaged(rank: int) -> dict:
     norm = nn.BatchNorm1d(2)
     norm.running_mean.fill_(1.0 + 2 * rank)
     norm.running_var.fill_(2.0 + 4 * rank)
-    SyncStatisticsHook().after_train_epoch(SimpleNamespace(model=norm))
+    head = CausalNormHead(2, 3)
+    head.running_feature.fill_(4.0 + 2 * rank)
+    model = nn.ModuleDict(dict(norm=norm, head=head))
+    model.register_buffer('other', torch.full((2,), float(rank)))
+    SyncStatisticsHook().after_train_epoch(SimpleNamespace(model=model))
     measured = nn.BatchNorm1d(2)
     measure_batch_norm(nn.Sequential(measured), [torch.full((2, 2), 1.0 + 2 * rank)])
-    return dict(mean=norm.running_mean, var=norm.running_var, measured=measured.running_mean)
+    return dict(mean=norm.running_mean, var=norm.running_var, measured=measured.running_mean,
+                feature=head.running_feature, other=model.other)
 
 
 def test_running_statistics_become_their_averages_also_where_they_are_measured_anew(tmp_path):
@@ -391,3 +397,5 @@ def test_running_statistics_become_their_averages_also_where_they_are_measured_a
         assert torch.equal(found['mean'], torch.full((2,), 2.0))
         assert torch.equal(found['var'], torch.full((2,), 4.0))
         assert torch.equal(found['measured'], torch.full((2,), 2.0))
+        assert torch.equal(found['feature'], torch.full((2,), 5.0))
+        assert torch.equal(found['other'], torch.zeros(2))

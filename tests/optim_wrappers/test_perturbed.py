@@ -211,6 +211,22 @@ def test_statistics_move_once_an_iteration(method, momentum):
     assert model.backbone.bn.num_batches_tracked == 3 and model.loss.seen == 24
 
 
+@pytest.mark.parametrize('method', [
+    *METHODS, pytest.param(partial(CCSAM, perturb='all'), id='CCSAM-all')])
+def test_a_head_that_averages_features_sees_each_batch_once_and_whole(method):
+    head = dict(type='CausalNormHead', heads=5)
+    model, reference = classifier(head=head), classifier(head=head)
+    options = dict(rho=0) if method is GNM else dict(bound=0) if method is ModelPerturbation else {}
+    wrapper = method(sgd(model, lr=0), **options)
+    expected = torch.zeros(5)
+    for number in range(3):
+        model.train_step(batch(seed=number), wrapper)
+        data = reference.data_preprocessor(batch(seed=number), True)
+        with torch.no_grad():
+            expected = 0.9 * expected + reference.extract(data['inputs']).mean(dim=0)
+    assert_close(model.head.running_feature, expected)
+
+
 def test_frozen_batch_norm_goes_on_using_its_running_statistics():
     model = classifier(frozen=['backbone'])
     model.backbone.bn.running_mean.fill_(3.0)

@@ -1,3 +1,4 @@
+from .causal_norm import CausalNormHead
 from .cosine import CosineHead
 from .disalign import CosineDisAlignHead, DisAlignHead
 from .linear import LinearHead
@@ -6,5 +7,6 @@ from .lws import CosineLWSHead, LWSHead
 from .ncm import NCMHead
 from .tau_norm import TauNormHead
 
-__all__ = ['CosineDisAlignHead', 'CosineHead', 'CosineLWSHead', 'CosineLogitAdjustedHead',
-           'DisAlignHead', 'LWSHead', 'LinearHead', 'LogitAdjustedHead', 'NCMHead', 'TauNormHead']
+__all__ = ['CausalNormHead', 'CosineDisAlignHead', 'CosineHead', 'CosineLWSHead',
+           'CosineLogitAdjustedHead', 'DisAlignHead', 'LWSHead', 'LinearHead', 'LogitAdjustedHead',
+           'NCMHead', 'TauNormHead']

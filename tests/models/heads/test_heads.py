@@ -9,9 +9,9 @@ from torch.func import functional_call
 from torch.testing import assert_close
 
 from ltcls.longtail import LongTailModule
-from ltcls.models.heads import (CosineDisAlignHead, CosineHead, CosineLogitAdjustedHead,
-                                CosineLWSHead, DisAlignHead, LinearHead, LogitAdjustedHead,
-                                LWSHead, NCMHead, TauNormHead)
+from ltcls.models.heads import (CausalNormHead, CosineDisAlignHead, CosineHead,
+                                CosineLogitAdjustedHead, CosineLWSHead, DisAlignHead, LinearHead,
+                                LogitAdjustedHead, LWSHead, NCMHead, TauNormHead)
 from ltcls.registry import MODELS
 
 FEATURES = torch.tensor([[1, 2, -1], [0.5, -0.5, 2]], dtype=torch.float64)
@@ -20,7 +20,7 @@ PLANE_FEATURES = torch.tensor([[1, 1], [2, 0]], dtype=torch.float64)
 PLANE_WEIGHT = torch.tensor([[3, 4], [0, 2], [-1, 0]], dtype=torch.float64)
 COUNTS = [100, 10, 1]
 HEADS = [LinearHead, CosineHead, LWSHead, CosineLWSHead, TauNormHead, LogitAdjustedHead,
-         CosineLogitAdjustedHead, NCMHead, DisAlignHead, CosineDisAlignHead]
+         CosineLogitAdjustedHead, NCMHead, DisAlignHead, CosineDisAlignHead, CausalNormHead]
 
 
 def with_weight(head_type, weight, bias=None, **options):
@@ -193,6 +193,60 @@ def test_the_classifier_under_disalign_is_not_trained(head_type):
     assert trained == ['scales', 'shifts', 'confidence.weight', 'confidence.bias']
 
 
+# -- De-confound-TDE ------------------------------------------------------------------------
+
+
+def causal_norm(alpha, momentum=0.9):
+    head = CausalNormHead(4, 2, alpha=alpha, momentum=momentum).double()
+    head.weight.data.copy_(torch.tensor([[1, 0, 2, 2], [0, 1, -1, 1]]))
+    head.running_feature.copy_(torch.tensor([1, 1, 0, 2]))
+    return head
+
+
+@pytest.mark.parametrize('alpha, expected', [
+    (0.0, [10.249583, 11.740617]), (1.0, [-0.775758, 0.775758]), (1.5, [-6.288428, -4.706672]),
+    (3.0, [-22.826438, -21.153962])])
+def test_tde_takes_the_mean_direction_out_of_each_part(alpha, expected):
+    features = torch.tensor([[3, 4, 0, 5]], dtype=torch.float64)
+    equal(causal_norm(alpha).eval()(features), [expected])
+    equal(causal_norm(alpha).train()(features), [[10.249583, 11.740617]])
+
+
+def test_the_running_feature_follows_the_batches_of_training_alone():
+    head = CausalNormHead(2, 3, heads=1, alpha=1.0).train()
+    for mean in ([1.0, 2.0], [3.0, 0.0]):
+        spread = torch.tensor([[-5.0, 1.0], [5.0, -1.0]])
+        features = (torch.tensor(mean) + spread).requires_grad_()
+        head(features).sum().backward()
+        assert features.grad.isfinite().all()
+    equal(head.running_feature, [3.9, 1.8])
+    head.eval()(torch.ones(2, 2))
+    equal(head.running_feature, [3.9, 1.8])
+    assert 'running_feature' in head.state_dict()
+
+
+def test_tde_of_a_head_that_has_seen_nothing_is_the_plain_one():
+    torch.manual_seed(0)
+    head = CausalNormHead(4, 3, alpha=2.0).eval()
+    features = torch.randn(5, 4)
+    found = head(features)
+    head.alpha = 0.0
+    assert torch.equal(found, head(features))
+
+
+def test_the_parts_are_those_of_the_formula():
+    torch.manual_seed(0)
+    head = CausalNormHead(6, 4, heads=3, scale=5.0, gamma=0.1, alpha=0.7).double().eval()
+    head.running_feature.copy_(torch.randn(6))
+    x, w, m = torch.randn(6, dtype=torch.float64), head.weight, head.running_feature
+    for c in range(4):
+        total = 0
+        for part in (slice(0, 2), slice(2, 4), slice(4, 6)):
+            u, d = x[part] / x[part].norm(), m[part] / m[part].norm()
+            total += (u - 0.7 * (u @ d) * d) @ w[c, part] / (w[c, part].norm() + 0.1)
+        equal(head(x[None])[0, c], 5 / 3 * total.detach(), atol=1e-6)
+
+
 # -- tau-norm -------------------------------------------------------------------------------
 
 
@@ -356,7 +410,8 @@ def test_ncm_means_are_part_of_the_checkpoint():
 def test_every_head_is_built_by_name_and_has_a_scale(head_type):
     head = MODELS.build(dict(type=head_type.__name__, num_features=6, num_classes=4))
     assert type(head) is head_type and isinstance(head, LongTailModule)
-    assert head.scale == (30.0 if 'Cosine' in head_type.__name__ else 1.0)
+    assert head.scale == (30.0 if 'Cosine' in head_type.__name__ else
+                          16.0 if head_type is CausalNormHead else 1.0)
     assert isinstance(head.scale, float)
     assert head(torch.randn(5, 6)).shape == (5, 4)
 
@@ -396,6 +451,9 @@ def test_defaults_of_tau_are_the_documented_ones():
     (lambda: LinearHead(3, 2, bias=False, bias_init='prior'), 'bias=False'),
     (lambda: TauNormHead(3, 2, tau=-1), 'tau=-1'),
     (lambda: NCMHead(3, 2, normalise='l1'), "normalise='l1'"),
+    (lambda: CausalNormHead(5, 2), 'heads=2 for 5 features'),
+    (lambda: CausalNormHead(4, 2, scale=0), 'scale=0'),
+    (lambda: CausalNormHead(4, 2, momentum=1), 'momentum=1'),
 ])
 def test_a_wrong_option_is_named(build, message):
     with pytest.raises(ValueError, match=message):

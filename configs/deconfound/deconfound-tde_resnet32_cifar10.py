@@ -1,0 +1,6 @@
+_base_ = './deconfound_resnet32_cifar10.py'
+
+# Tang et al., NeurIPS 2020, Eq. 8: nothing is trained, the mean direction of features is taken out.
+init_from = dict(config='deconfound_resnet32_cifar10', parts=['backbone', 'head'])
+model = dict(frozen=['backbone'], head=dict(alpha=1.0))
+train_cfg = dict(max_epochs=0)
