@@ -99,7 +99,7 @@ def test_a_line_has_at_most_100_columns():
 
 def backbone_name(backbone) -> str:
     """How the backbone is called in the name of a config."""
-    if backbone.type == 'CIFARResNet':
+    if 'CIFARResNet' in backbone.type:
         return f'resnet{backbone.depth}'
     return backbone.name.split('_')[0]
 
@@ -198,7 +198,7 @@ def test_batches_are_as_large_as_in_the_tables(configs):
             of_gcl = method in ('ce', 'ce-mixup', 'ce-mixup-crt') or method.startswith('gcl-crt')
             learned = method.startswith(('meta_', 'l2rw'))
             if steep or of_gcl:
-                expected = (100 if learned else 256 if method.startswith(('lade', 'deconfound'))
+                expected = (100 if learned else 256 if method.startswith(('bbn', 'lade', 'deconfound'))
                             else 128 if steep else 64)
                 assert cfg.train_dataloader.batch_size == expected, name
 
@@ -269,7 +269,7 @@ def test_every_config_can_be_rehearsed_on_random_images(configs, small_trunk):
         check_config(small)
         if small.model.backbone.type == 'TorchvisionBackbone':
             small.model.backbone = ConfigDict(small_trunk)
-        elif small.model.backbone.type == 'CIFARResNet':
+        elif 'CIFARResNet' in small.model.backbone.type:
             small.model.backbone.depth = 8
         families.setdefault(family(small), (name, small))
     for name, cfg in families.values():

@@ -5,6 +5,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-# Tang et al., NeurIPS 2020, Eq. 3: a normalised classifier in two parts; the schedule of their code.
+# Tang et al., NeurIPS 2020, Eq. 3: a normalised classifier in two parts, with the schedule of
+# their code.
 train_dataloader = dict(batch_size=256)
 model = dict(head=dict(type='CausalNormHead'))

@@ -141,9 +141,10 @@ class Classifier(BaseModel):
         self.to(self.class_counts.device)
 
     def set_clock(self, clock: Clock) -> None:
-        """Tell the head and the loss, and what they are made of, the time."""
+        """Tell the head, the loss and the mixing, and what they are made of, the time."""
         self.clock = clock
-        for part in (self.head, self.loss):
+        mixing = getattr(self.data_preprocessor, 'mixing', None)
+        for part in (self.head, self.loss, *([] if mixing is None else [mixing])):
             for module in part.modules():
                 if module is part or isinstance(module, LongTailModule):
                     module.clock = clock

@@ -70,7 +70,7 @@ class ClassSampler(DefaultSampler):
         """The indices of this rank in this epoch."""
         indices = self.draw(torch.Generator().manual_seed(self.seed + self.epoch))
         mine = torch.arange(self.rank, self.total_size, self.world_size) % len(indices)
-        return iter(indices[mine].tolist())
+        return iter(indices[mine].flatten().tolist())
 
     def _uniform(self, generator: torch.Generator) -> Tensor:
         return torch.rand(self.length, dtype=torch.float64, generator=generator)

@@ -1,0 +1,3 @@
+from .bbn import BilateralCIFARResNet, BilateralHead, BilateralPairs
+
+__all__ = ['BilateralCIFARResNet', 'BilateralHead', 'BilateralPairs']
