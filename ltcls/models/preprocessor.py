@@ -66,7 +66,7 @@ class BatchPreprocessor(BaseDataPreprocessor):
         augment: transforms of uint8 batches [B, C, H, W] by name, e.g. dict(type='PadCropFlip').
             A class with the attribute `batched = True` draws for each image; others, such as
             torchvision's, would draw once for all, and belong into a data set's pipeline.
-        mixing: Mixup or CutMix by name, or None.
+        mixing: Mixup, CutMix or BilateralPairs by name, or None.
         channels_last: hand the images over in channels-last memory, which is faster on most
             hardware; set by the classifier's switch of the same name.
 
