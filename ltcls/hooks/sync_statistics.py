@@ -15,8 +15,8 @@ class SyncStatisticsHook(Hook):
     Buffers whose names begin with `running_`, such as the means and variances of batch norm, which
     each rank measures on its own images, become their averages over the ranks; every other
     floating-point buffer becomes the first rank's. So what is validated is what is saved, whichever
-    rank evaluates an image. Training itself does not read these statistics. With one process nothing happens; the engine adds this hook to every run
-    of several.
+    rank evaluates an image. Training itself does not read these statistics. With one process
+    nothing happens; the engine adds this hook to every run of several.
     """
 
     priority = 'HIGH'

@@ -143,8 +143,11 @@ class Classifier(BaseModel):
     def set_clock(self, clock: Clock) -> None:
         """Tell the head, the loss and the mixing, and what they are made of, the time."""
         self.clock = clock
+        parts = [self.head, self.loss]
         mixing = getattr(self.data_preprocessor, 'mixing', None)
-        for part in (self.head, self.loss, *([] if mixing is None else [mixing])):
+        if isinstance(mixing, LongTailModule):
+            parts.append(mixing)
+        for part in parts:
             for module in part.modules():
                 if module is part or isinstance(module, LongTailModule):
                     module.clock = clock

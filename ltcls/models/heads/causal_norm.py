@@ -10,7 +10,7 @@ from ltcls.registry import MODELS
 
 @MODELS.register_module()
 class CausalNormHead(LongTailModule):
-    """A normalised classifier in several parts that forgets the features' mean direction in testing.
+    """A normalised classifier in parts; in testing the features lose their mean direction.
 
     Features x and rows w_c are cut into `heads` parts of equal length. With u_h = x_h / ||x_h||
     and d_h the direction of the part's running mean,
@@ -67,7 +67,9 @@ class CausalNormHead(LongTailModule):
         parts = F.normalize(self._parts(features), dim=2)
         if self.training:
             with torch.no_grad():
-                self.running_feature.mul_(self.momentum).add_(features.detach().mean(dim=0))
+                # Detached: otherwise a forward derivative would go into the buffer too.
+                batch_mean = features.detach().mean(dim=0)
+                self.running_feature.mul_(self.momentum).add_(batch_mean)
         elif self.alpha:
             directions = F.normalize(self._parts(self.running_feature[None]), dim=2)
             along = (parts * directions).sum(dim=2, keepdim=True)
