@@ -198,8 +198,8 @@ def test_batches_are_as_large_as_in_the_tables(configs):
             of_gcl = method in ('ce', 'ce-mixup', 'ce-mixup-crt') or method.startswith('gcl-crt')
             learned = method.startswith(('meta_', 'l2rw'))
             if steep or of_gcl:
-                expected = (100 if learned else 256 if method.startswith(('bbn', 'lade', 'deconfound'))
-                            else 128 if steep else 64)
+                of_256 = method.startswith(('bbn', 'lade', 'deconfound'))
+                expected = 100 if learned else 256 if of_256 else 128 if steep else 64
                 assert cfg.train_dataloader.batch_size == expected, name
 
 

@@ -49,7 +49,7 @@ def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument('runs', nargs='+', metavar='RUN', help='folder of a finished run')
     command.add_argument('--out', type=Path,
                          help="where to write, a folder for each run; the runs' own otherwise")
-    command.add_argument('--images-per-class', type=at_least(0), default=100, metavar='N',
+    command.add_argument('--images-per-class', type=int, default=100, metavar='N',
                          help='images measured of each class, 100 by default; 0 for all')
     command.add_argument('--seed', type=at_least(0), default=0, help='of every random choice')
     command.add_argument('--batch-size', type=int, default=250)
