@@ -79,13 +79,13 @@ def test_bare_loop_and_engine_take_the_same_step(tool):
 
 def test_the_scaling_tool_measures_images_classes_and_batch(tool, tmp_path):
     out = tmp_path / 'scaling.json'
-    result = tool('scaling').main(['--rounds', '2', '--images', '9000', '--epochs', '300',
+    result = tool('scaling').main(['--rounds', '2', '--images', '9000', '--epochs', '300', '600',
                                    '--classes', '10',
                                    '--batches', '4', '--out', str(out)])
     assert out.is_file() and out.with_suffix('.png').is_file()
     assert result['images'][0]['images'] == 9000
     assert result['images'][0]['memory_mib'] > 0
-    assert [row['images'] for row in result['epochs']] == [300]
+    assert [row['images'] for row in result['epochs']] == [300, 600]
     assert all(row['epoch_s'] > 0 and row['memory_mib'] > 0 for row in result['epochs'])
     assert set(tool('scaling').METHODS) < set(result['classes'][0])
 

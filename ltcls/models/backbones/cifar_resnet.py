@@ -71,6 +71,9 @@ class CIFARResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images [B, in_channels, H, W] -> features [B, 64]."""
+        return self.maps(x).mean(dim=(2, 3))
+
+    def maps(self, x: Tensor) -> Tensor:
+        """Images [B, in_channels, H, W] -> the feature maps of the last group."""
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        x = self.layer3(self.layer2(self.layer1(x)))
-        return x.mean(dim=(2, 3))
+        return self.layer3(self.layer2(self.layer1(x)))

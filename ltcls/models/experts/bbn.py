@@ -1,7 +1,6 @@
 """BBN: a network with a branch for the data as they are and one for the reversed classes."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltcls.longtail import Clock, LongTailModule
@@ -68,15 +67,11 @@ class BilateralCIFARResNet(CIFARResNet):
     def forward(self, x: Tensor) -> Tensor:
         """Images [B, C, H, W], or pairs [B, 2, C, H, W] -> features [B, 128]."""
         if x.dim() == 5:
-            shared = self._shared(x[:, 0]), self._shared(x[:, 1])
+            shared = self.maps(x[:, 0]), self.maps(x[:, 1])
         else:
-            shared = (self._shared(x),) * 2
+            shared = (self.maps(x),) * 2
         branches = self.conventional(shared[0]), self.rebalancing(shared[1])
         return torch.cat([branch.mean(dim=(2, 3)) for branch in branches], dim=1)
-
-    def _shared(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        return self.layer3(self.layer2(self.layer1(x)))
 
 
 @MODELS.register_module()
