@@ -99,7 +99,7 @@ def test_a_line_has_at_most_100_columns():
 
 def backbone_name(backbone) -> str:
     """How the backbone is called in the name of a config."""
-    if 'CIFARResNet' in backbone.type:
+    if 'CIFARResNet' in backbone.get('network', backbone.type):
         return f'resnet{backbone.depth}'
     return backbone.name.split('_')[0]
 
@@ -261,16 +261,26 @@ def family(cfg: Config) -> str:
     return json.dumps(content, sort_keys=True)
 
 
+def shrink_network(backbone: ConfigDict, small_trunk: dict) -> None:
+    kind = backbone.get('network', backbone.type)
+    if 'CIFARResNet' in kind:
+        backbone.depth = 8
+    elif kind == 'RIDEResNet':
+        backbone.update(name='resnet18', planes=[8, 16])
+    elif kind == 'TorchvisionBackbone':
+        experts = {key: backbone[key] for key in ('type', 'experts') if key in backbone}
+        several = 'network' in backbone
+        backbone.clear()
+        backbone.update(dict(experts, network='SmallTrunk') if several else small_trunk)
+
+
 def test_every_config_can_be_rehearsed_on_random_images(configs, small_trunk):
     families = {}
     for name, cfg in configs.items():
         small = copy.deepcopy(cfg)
         shrink(small)
         check_config(small)
-        if small.model.backbone.type == 'TorchvisionBackbone':
-            small.model.backbone = ConfigDict(small_trunk)
-        elif 'CIFARResNet' in small.model.backbone.type:
-            small.model.backbone.depth = 8
+        shrink_network(small.model.backbone, small_trunk)
         families.setdefault(family(small), (name, small))
     for name, cfg in families.values():
         one_step(name, cfg)
@@ -280,6 +290,9 @@ def test_networks_for_large_images_have_their_published_size(configs):
     # Without their classifier; of the network for Places-LT only the last block trains.
     sizes = {'resnet50': 23_508_032, 'resnext50': 22_979_904, 'resnet152': 58_143_808,
              'resnet32': 463_504}
+    of_experts = {'RIDEResNet': 1_444_928 + 3 * 12_541_440,       # shared groups, narrower last ones
+                  'IndependentExperts resnet50': 3 * sizes['resnet50'],
+                  'IndependentExperts resnet152': 3 * sizes['resnet152']}
     last_block = 2 * 2048 * 512 + 9 * 512 * 512 + 2 * (512 + 512 + 2048)
     seen = {}
     for name, cfg in configs.items():
@@ -293,10 +306,12 @@ def test_networks_for_large_images_have_their_published_size(configs):
         with torch.device('meta'):
             model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
         if backbone in sizes:
+            kind = cfg.model.backbone.type
+            size = of_experts.get(kind, of_experts.get(f'{kind} {backbone}', sizes[backbone]))
             values = list(model.backbone.parameters())
-            assert sum(value.numel() for value in values) == sizes[backbone], name
+            assert sum(value.numel() for value in values) == size, name
             assert sum(value.numel() for value in values if value.requires_grad) == (
-                last_block if frozen else sizes[backbone]), name
+                last_block if frozen else size), name
 
 
 def one_step(name: str, cfg: Config) -> None:

@@ -256,6 +256,7 @@ def _components(cfg: Config):
     model = dict(cfg.model, data_preprocessor=cfg.data_preprocessor)
     yield 'model', model, registry.MODELS
     yield 'model.backbone', model.get('backbone'), registry.MODELS
+    yield from _parts_of_experts(model)
     yield 'model.head', model.get('head'), registry.MODELS
     yield 'model.loss', model.get('loss'), registry.LOSSES
     yield 'data_preprocessor', cfg.data_preprocessor, registry.MODELS
@@ -279,6 +280,16 @@ def _components(cfg: Config):
         yield f'default_hooks.{name}', node, registry.HOOKS
     yield 'model_wrapper_cfg', cfg.get('model_wrapper_cfg'), registry.MODEL_WRAPPERS
     yield from many('custom_hooks', cfg.get('custom_hooks'), registry.HOOKS)
+
+
+def _parts_of_experts(model: dict):
+    backbone, head = model.get('backbone'), model.get('head')
+    if isinstance(backbone, dict) and 'network' in backbone:
+        options = {key: value for key, value in backbone.items()
+                   if key not in ('type', 'network', 'experts')}
+        yield 'model.backbone.network', dict(options, type=backbone['network']), registry.MODELS
+    if isinstance(head, dict) and 'expert' in head:
+        yield 'model.head.expert', head['expert'], registry.MODELS
 
 
 def _pipelines(key: str, dataset: dict):

@@ -50,6 +50,8 @@ def shrink(cfg: Config) -> None:
                 rates = hook.get('virtual_lr')
                 if isinstance(rates, list):             # there has to be one from `begin` on
                     hook.virtual_lr = [[0, rates[0][1]]]
+        if cfg.model.loss.get('begin'):
+            cfg.model.loss.begin = 0
     cfg.train_cfg.val_interval = 1
 
 
@@ -66,4 +68,5 @@ def without_weights(cfg: Config) -> Config:
 
 def unloaded(backbone: dict) -> dict:
     """What a backbone's class states to do without the weights that its config names."""
-    return getattr(MODELS.get(backbone['type']), 'unloaded', {})
+    kind = backbone.get('network', backbone['type'])     # several of a kind load what it loads
+    return getattr(MODELS.get(kind), 'unloaded', {})

@@ -44,7 +44,8 @@ class Classifier(BaseModel):
 
     Raises:
         ValueError: an unknown part in `frozen`, precision or `frozen_bn`; `frozen_bn='shift'` with
-            nothing frozen, or with `norm_eval`, which stops it; or CUDA graphs without a GPU.
+            nothing frozen, or with `norm_eval`, which stops it; CUDA graphs without a GPU; or a
+            head of experts whose number the backbone does not have.
         TypeError: a module without the attributes that its part has.
     """
 
@@ -83,6 +84,7 @@ class Classifier(BaseModel):
         self.loss = LOSSES.build(loss)
         _require(self.loss, 'loss', 'uses_features', 'derive it from ltcls.losses.LongTailLoss')
         self.loss.logit_scale = self.head.scale
+        _check_experts(self.backbone, self.head)
         self.dtype = PRECISIONS[precision]
         if channels_last:
             self.backbone.to(memory_format=torch.channels_last)
@@ -230,12 +232,25 @@ class Classifier(BaseModel):
         Class weights are divided by their batch mean (unless set with `mean='plain'`); sample
         weights are used as they are. `head` maps parameter names of the head to replacement
         tensors; `logits`, of the chosen samples, replace the head altogether. Under mixing the two
-        labels are weighted apart and then mixed.
+        labels are weighted apart and then mixed. Of experts a loss that does not take them all
+        together is the sum of each one's.
         """
         chosen = slice(None) if index is None else index
         features = features[chosen]
         if logits is None:
             logits = self.logits(features, head)
+        takes_experts = getattr(self.loss, 'takes_experts', False)
+        if logits.dim() == 3 and not takes_experts:
+            return sum(self._losses(features, own, labels, weights, chosen)
+                       for own in logits.unbind(dim=1))
+        if takes_experts and logits.dim() != 3:
+            raise ValueError(f'model.loss: {type(self.loss).__name__} compares experts, and '
+                             f"{type(self.head).__name__} has none: set model.head.type='ExpertHead' "
+                             'and a backbone of experts.')
+        return self._losses(features, logits, labels, weights, chosen)
+
+    def _losses(self, features: Tensor, logits: Tensor, labels: Tensor | MixedLabels,
+                weights: Tensor | None, chosen: Tensor | slice) -> Tensor:
         if not isinstance(labels, MixedLabels):
             return self._weighted(logits, features, labels, weights, chosen)
         options = {}
@@ -296,6 +311,15 @@ def _require(module: nn.Module, part: str, name: str, remedy: str) -> None:
     if not hasattr(module, name):
         raise TypeError(f"model.{part}: {type(module).__name__} has no attribute '{name}': "
                         f'{remedy}.')
+
+
+def _check_experts(backbone: nn.Module, head: nn.Module) -> None:
+    needed = getattr(head, 'backbone_experts', None)
+    found = getattr(backbone, 'experts', None)
+    if needed is not None and found != needed:
+        has = 'none' if found is None else found
+        raise ValueError(f'model.head.experts={needed}, and {type(backbone).__name__} has {has}: '
+                         'take a backbone of experts, and give both the same number.')
 
 
 def _saved_shapes(module: nn.Module) -> dict[str, tuple | None]:

@@ -30,6 +30,13 @@ class BasicBlock(nn.Module):
         return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x), inplace=True)
 
 
+def initialise(part: nn.Module) -> None:
+    """Draw the convolutions of a part from Kaiming-normal values."""
+    for module in part.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+
+
 @MODELS.register_module()
 class CIFARResNet(nn.Module):
     """ResNet-20, 32, 44 or 56 for small images.
@@ -60,9 +67,7 @@ class CIFARResNet(nn.Module):
         self.layer1 = self._group(16, 16, blocks, stride=1)
         self.layer2 = self._group(16, 32, blocks, stride=2)
         self.layer3 = self._group(32, 64, blocks, stride=2)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight)
+        initialise(self)
 
     @staticmethod
     def _group(in_channels: int, channels: int, blocks: int, stride: int) -> nn.Sequential:
@@ -75,5 +80,8 @@ class CIFARResNet(nn.Module):
 
     def maps(self, x: Tensor) -> Tensor:
         """Images [B, in_channels, H, W] -> the feature maps of the last group."""
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        return self.layer3(self.layer2(self.layer1(x)))
+        return self.layer3(self.layer2(self.layer1(self.stem(x))))
+
+    def stem(self, x: Tensor) -> Tensor:
+        """Images [B, in_channels, H, W] -> what the first group is given."""
+        return F.relu(self.bn1(self.conv1(x)), inplace=True)

@@ -1,12 +1,12 @@
 """BBN: a network with a branch for the data as they are and one for the reversed classes."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ltcls.longtail import Clock, LongTailModule
 from ltcls.registry import MODELS
 
-from ..backbones.cifar_resnet import BasicBlock, CIFARResNet
+from ..backbones.cifar_resnet import BasicBlock, CIFARResNet, initialise
 from ..heads.linear import LinearHead
 from ..mixing import MixedLabels
 
@@ -61,8 +61,7 @@ class BilateralCIFARResNet(CIFARResNet):
         last = self.layer3[-1]
         self.conventional, self.layer3 = last, self.layer3[:-1]
         self.rebalancing = BasicBlock(last.conv1.in_channels, 64, last.stride)
-        for convolution in (self.rebalancing.conv1, self.rebalancing.conv2):
-            nn.init.kaiming_normal_(convolution.weight)
+        initialise(self.rebalancing)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images [B, C, H, W], or pairs [B, 2, C, H, W] -> features [B, 128]."""

@@ -1,0 +1,15 @@
+_base_ = [
+    '../_base_/datasets/cifar100_lt_strong.py',
+    '../_base_/models/resnet32.py',
+    '../_base_/schedules/shike_retrain_20e.py',
+    '../_base_/default_runtime.py',
+]
+
+# Stage 2 (Jin et al., CVPR 2023): new classifiers under balanced softmax, on the same batches.
+init_from = dict(config='shike-stage1_resnet32_cifar100.py', parts=['backbone'])
+model = dict(
+    backbone=dict(type='SHIKECIFARResNet'),
+    frozen=['backbone'],
+    frozen_bn='shift',
+    head=dict(type='ExpertHead', expert=dict(type='CosineHead')),
+    loss=dict(type='BalancedSoftmaxLoss'))
