@@ -249,6 +249,19 @@ def test_what_cannot_work_is_one_line_with_key_and_remedy(what):
     assert '\n' not in str(caught.value)
 
 
+@pytest.mark.parametrize('name, options, message', [
+    ('ride', dict(model__head__expert__type='CosinHead'), r"^model.head.expert: .*CosineHead"),
+    ('ride', dict(model__head__expert='CosineHead'), r"^.*model.head.expert"),
+    ('ride', dict(model__head__expert__scal=30), r"^model.head.expert: .*'scale'"),
+    ('ncl', dict(model__backbone__network='CIFARResnet'), r"^model.backbone.network: .*CIFARResNet"),
+    ('ncl', dict(model__backbone__network=3), r"^.*model.backbone.network"),
+    ('ncl', dict(model__backbone__dept=8), r"^model.backbone.network: .*'depth'")])
+def test_what_experts_are_made_of_is_checked_too(name, options, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        load(f'{name}_resnet20_digits', **options)
+    assert '\n' not in str(caught.value)
+
+
 @pytest.mark.parametrize('seed', [-1, 2 ** 32])
 def test_a_seed_of_the_command_line_is_checked_as_the_configs_is(seed):
     with pytest.raises(ValueError, match=f'^Config key randomness.seed={seed} must lie between 0'):
