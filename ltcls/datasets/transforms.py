@@ -21,7 +21,7 @@ TORCHVISION = (
     'RandomPhotometricDistort', 'RandomPosterize', 'RandomResize', 'RandomResizedCrop',
     'RandomRotation', 'RandomShortestSize', 'RandomSolarize', 'RandomVerticalFlip', 'Resize',
     'ScaleJitter', 'ToDtype', 'ToImage', 'TrivialAugmentWide')
-CONTAINERS = ('Compose', 'RandomApply', 'RandomChoice', 'RandomOrder')     # of other transforms
+CONTAINERS = ('Compose', 'RandomApply', 'RandomChoice', 'RandomOrder', 'Views')    # of other transforms
 # These skip or refuse PIL images.
 TENSOR_ONLY = ('RandomErasing', 'Normalize', 'GaussianNoise', 'ToDtype')
 DTYPES = ('uint8', 'int16', 'int32', 'int64', 'float16', 'bfloat16', 'float32', 'float64')
@@ -117,6 +117,31 @@ class Cutout:
         for _ in range(self.num_holes):
             padded = erase(padded)
         return padded[..., before:before + height, before:before + width]
+
+
+@TRANSFORMS.register_module()
+class Views:
+    """Several views of one image, for methods that contrast them; the last of a pipeline.
+
+    Args:
+        transforms: by name, one for each view; several in a row are a 'Compose'.
+    """
+
+    def __init__(self, transforms: Sequence[dict]):
+        self.transforms = [_build(config) for config in transforms]
+
+    def __call__(self, image) -> Tensor:
+        """An image [C, H, W], or a PIL image, -> views [V, C, H, W].
+
+        Raises:
+            ValueError: views of different shapes.
+        """
+        views = [to_tensor(transform(image)) for transform in self.transforms]
+        shapes = [list(view.shape) for view in views]
+        if any(shape != shapes[0] for shape in shapes):
+            raise ValueError(f'Views makes views of the shapes {shapes}: let every transform end in '
+                             'the same size.')
+        return torch.stack(views)
 
 
 def to_tensor(image) -> Tensor:

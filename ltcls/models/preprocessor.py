@@ -100,6 +100,7 @@ class BatchPreprocessor(BaseDataPreprocessor):
     def forward(self, data: dict, training: bool = False, mix: bool = True) -> dict:
         """Batch dict(inputs [B, C, H, W] uint8, labels [B], ...) -> the same, float32 inputs.
 
+        Views [B, V, C, H, W] are augmented one by one and stay views.
         Labels are int64 [B], or MixedLabels after mixing; `mix=False` leaves mixing out. A batch
         that a hook has prepared before, under 'prepared', is handed over as it is.
 
@@ -111,6 +112,8 @@ class BatchPreprocessor(BaseDataPreprocessor):
             return data['prepared']
         batch = self.cast_data(data)
         images = batch['inputs']
+        views = images.shape[:-3]           # [B], or [B, V]
+        images = images.flatten(0, -4)
         if images.dtype != torch.uint8:
             raise TypeError('BatchPreprocessor takes uint8 images, this batch holds '
                             f'{images.dtype}: it normalises by data_preprocessor.mean and std '
@@ -123,7 +126,7 @@ class BatchPreprocessor(BaseDataPreprocessor):
             images = self.augment(images)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         images = (images * self.scale).sub_(self.shift)
-        batch['inputs'] = images.contiguous(memory_format=layout)
+        batch['inputs'] = images.contiguous(memory_format=layout).unflatten(0, views)
         if training and mix and self.mixing is not None:
             batch = self.mixing(batch)
         return batch

@@ -51,7 +51,7 @@ class Objective:
 
     def __call__(self) -> Tensor:
         """Losses [B] at the current weights; without the model's own backward."""
-        with self._evaluation(self.model, 'features', 'head', 'loss'):
+        with self._evaluation('features', 'head', 'loss'):
             losses = self.model(**self.batch, mode='loss')
         # A pass that was made before the step serves the first evaluation alone.
         self.batch.pop('losses', None)
@@ -61,7 +61,7 @@ class Objective:
 
     def features(self) -> Tensor:
         """Features [B, D] at the current weights."""
-        with self._evaluation(self.model, 'features'), self._drawn():
+        with self._evaluation('features'), self._drawn():
             return self.model.extract(self.batch['inputs'])
 
     def logits(self, features: Tensor, head: dict[str, Tensor] | None = None) -> Tensor:
@@ -80,9 +80,7 @@ class Objective:
             first_label: under mixing, the loss of the first label alone.
         """
         labels = self.labels if first_label else self.batch['labels']
-        # The backbone does not run: only the head and the loss have buffers that could move.
-        with (self._evaluation(self.model.head, 'head'),
-              self._evaluation(self.model.loss, 'loss'), self._drawn()):
+        with self._evaluation('head', 'loss'), self._drawn():
             losses = self.model.losses(features, labels, self.batch.get('weights'),
                                        index=index, head=head, logits=logits)
         self.batch.pop('draws', None)
@@ -113,11 +111,11 @@ class Objective:
                 {name: value.detach() for name, value in losses.items()})
 
     @contextmanager
-    def _evaluation(self, module: nn.Module, *parts: str):
-        """The first evaluation of these parts moves the buffers of `module`; later ones do not."""
+    def _evaluation(self, *parts: str):
+        """The first evaluation of these parts moves the model's buffers; later ones do not."""
         first = self._moved.isdisjoint(parts)
         self._moved.update(parts)
-        with nullcontext() if first else still_buffers(module):
+        with nullcontext() if first else still_buffers(self.model):
             yield
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 from torch.testing import assert_close
 from torchvision.transforms import v2
 
-from ltcls.datasets import Cutout, build_pipeline
+from ltcls.datasets import Cutout, Views, build_pipeline
 from ltcls.datasets.transforms import TORCHVISION
 from ltcls.engine.prepare import Options, load_config
 from ltcls.registry import TRANSFORMS
@@ -139,3 +139,25 @@ def test_importing_the_data_sets_leaves_torchvision_alone():
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
                             check=True)
     assert result.stdout.strip().endswith('[]')
+
+
+@pytest.mark.parametrize('pil', [False, True])
+def test_views_are_made_of_the_same_image_one_by_one(pil):
+    image = torch.arange(48, dtype=torch.uint8).view(3, 4, 4)
+    pipeline = build_pipeline([
+        dict(type='Pad', padding=1),
+        dict(type='Views', transforms=[
+            dict(type='Identity'),
+            dict(type='Compose', transforms=[dict(type='RandomHorizontalFlip', p=1),
+                                             dict(type='Cutout', length=1)])])])
+    given = v2.functional.to_pil_image(image) if pil else image
+    plain, flipped = pipeline(given)
+    padded = v2.functional.pad(image, [1])
+    assert torch.equal(plain, padded)
+    assert (flipped != padded.flip(-1)).any(dim=0).sum() <= 1       # but for the hole
+
+
+def test_views_of_different_sizes_are_refused():
+    with pytest.raises(ValueError, match=r'views of the shapes \[\[3, 4, 4\], \[3, 2, 2\]\]: let'):
+        Views([dict(type='Identity'), dict(type='CenterCrop', size=2)])(
+            torch.zeros(3, 4, 4, dtype=torch.uint8))

@@ -262,6 +262,13 @@ def test_what_experts_are_made_of_is_checked_too(name, options, message):
     assert '\n' not in str(caught.value)
 
 
+def test_transforms_of_a_view_are_checked_too():
+    views = [dict(type='Views', transforms=[dict(type='RandomCorp', size=8)])]
+    with pytest.raises(ValueError, match=r"^train_dataloader.dataset.pipeline\[0\].transforms\[0\]: "
+                                         "'RandomCorp' is not .* Did you mean RandomCrop"):
+        load('ce_resnet20_digits', train_dataloader__dataset__pipeline=views)
+
+
 @pytest.mark.parametrize('seed', [-1, 2 ** 32])
 def test_a_seed_of_the_command_line_is_checked_as_the_configs_is(seed):
     with pytest.raises(ValueError, match=f'^Config key randomness.seed={seed} must lie between 0'):

@@ -262,3 +262,21 @@ def test_grey_crops_lie_as_those_that_recorded_runs_were_made_with():
     images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
     assert PadCropFlip(1)(images).stride() == (64, 1, 8, 1)
     assert PadCropFlip(1)(images.expand(4, 3, 8, 8)).stride() == (192, 64, 8, 1)
+
+
+@pytest.mark.parametrize('channels_last', [False, True])
+def test_views_are_augmented_one_by_one_and_stay_views(channels_last):
+    processor = preprocessor(augment=[dict(type='PadCropFlip', padding=2)],
+                             channels_last=channels_last)
+    image = torch.randint(0, 256, (1, 1, 3, 8, 8), dtype=torch.uint8)
+    batch = dict(inputs=image.expand(4, 3, 3, 8, 8), labels=torch.arange(4))
+    plain = processor(dict(batch))['inputs']
+    assert plain.shape == (4, 3, 3, 8, 8)
+    assert_close(plain[2, 1], preprocessor()(dict(batch, inputs=image[0]))['inputs'][0])
+    torch.manual_seed(0)
+    views = processor(dict(batch), training=True)['inputs']
+    torch.manual_seed(0)
+    flat = processor(dict(batch, inputs=batch['inputs'].flatten(0, 1)), training=True)['inputs']
+    assert torch.equal(views, flat.unflatten(0, (4, 3)))
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    assert views.flatten(0, 1).is_contiguous(memory_format=layout)

@@ -1,0 +1,3 @@
+from .bcl import BCLClassifier
+
+__all__ = ['BCLClassifier']
