@@ -32,8 +32,12 @@ class LogitAdjustedLoss(LongTailLoss):
         shifts = self.tau * class_prior(class_counts.clamp(min=1)).log()
         self.register_buffer('shifts', shifts.float(), persistent=False)
 
+    def adjusted(self, logits: Tensor) -> Tensor:
+        """Logits [B, C] as the softmax of training takes them."""
+        return logits + self.shifts
+
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits + self.shifts, labels, reduction='none')
+        return F.cross_entropy(self.adjusted(logits), labels, reduction='none')
 
 
 @LOSSES.register_module()

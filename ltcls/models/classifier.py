@@ -260,15 +260,19 @@ class Classifier(BaseModel):
                          for part in (labels.first, labels.second))
         return labels.share * first + (1 - labels.share) * second
 
+    def factor(self, labels: Tensor, weights: Tensor | None) -> Tensor | None:
+        """What class and sample weights multiply the losses of a batch by, [B]; None for 1."""
+        if not self.weighted:
+            return weights
+        factor = self._class_weights[labels]
+        if self.class_weight_mean == 'weighted':
+            factor = factor / factor.mean()
+        return factor if weights is None else factor * weights
+
     def _weighted(self, logits: Tensor, features: Tensor, labels: Tensor, weights: Tensor | None,
                   chosen: Tensor | slice, **options) -> Tensor:
         """Losses of the chosen samples; `labels` and `weights` are those of the whole batch [B]."""
-        factor = weights
-        if self.weighted:
-            class_factor = self._class_weights[labels]
-            if self.class_weight_mean == 'weighted':
-                class_factor = class_factor / class_factor.mean()
-            factor = class_factor if factor is None else factor * class_factor
+        factor = self.factor(labels, weights)
         if self.loss.uses_features:
             options['features'] = features.float()
         with torch.autocast(features.device.type, enabled=False):

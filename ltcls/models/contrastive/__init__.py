@@ -1,3 +1,5 @@
 from .bcl import BCLClassifier
+from .paco import GPaCoClassifier
+from .views import ContrastiveClassifier
 
-__all__ = ['BCLClassifier']
+__all__ = ['BCLClassifier', 'ContrastiveClassifier', 'GPaCoClassifier']

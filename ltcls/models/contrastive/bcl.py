@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from ltcls.registry import MODELS
 
-from ..classifier import Classifier
 from ..mixing import MixedLabels
+from .views import ContrastiveClassifier
 
 
 def balanced_contrast(anchors: Tensor, labels: Tensor, prototypes: Tensor, temperature: float
@@ -47,7 +47,7 @@ def balanced_contrast(anchors: Tensor, labels: Tensor, prototypes: Tensor, tempe
 
 
 @MODELS.register_module()
-class BCLClassifier(Classifier):
+class BCLClassifier(ContrastiveClassifier):
     """A classifier on the first view of an image, with balanced contrast of the others.
 
     loss = classification * L(logits of the first view) + contrast * mean over the other views of
@@ -90,44 +90,26 @@ class BCLClassifier(Classifier):
         self.projector = _projector(features, hidden, dim)
         self.prototype_projector = _projector(features, hidden, dim)
 
-    def extract(self, inputs: Tensor) -> Tensor:
-        """Images [B, 3, H, W] -> [B, D]; views [B, V, 3, H, W] -> theirs in a row [B, V * D]."""
-        if inputs.dim() == 4:
-            return super().extract(inputs)
-        return super().extract(inputs.flatten(0, 1)).view(len(inputs), -1)
-
-    def logits(self, features: Tensor, head: dict[str, Tensor] | None = None) -> Tensor:
-        """The logits of the first view."""
-        return super().logits(features[:, :self.backbone.num_features], head)
-
     def losses(self, features: Tensor, labels: Tensor | MixedLabels, weights: Tensor | None = None,
                index: Tensor | None = None, head: dict[str, Tensor] | None = None,
                logits: Tensor | None = None) -> Tensor:
         """As `Classifier.losses`, of the features of all views [B, V * D]."""
-        width = self.backbone.num_features
-        if isinstance(labels, MixedLabels):
-            raise ValueError('BCLClassifier contrasts images of one class with others: set '
-                             'data_preprocessor.mixing=None.')
-        if features.size(1) == width:
-            raise ValueError('BCLClassifier contrasts views of an image, and this batch has one: '
-                             "make train_dataloader.dataset.pipeline end in dict(type='Views', "
-                             'transforms=[...]), the first for the classifier.')
-        losses = super().losses(features[:, :width], labels, weights, index, head, logits)
+        views = self.views(features, labels)
+        losses = super().losses(views[:, 0], labels, weights, index, head, logits)
         chosen = slice(None) if index is None else index
-        contrast = self._contrast(features[chosen, width:], labels[chosen])
+        contrast = self._contrast(views[chosen, 1:], labels[chosen])
         if weights is not None:
             contrast = contrast * weights[chosen]
         return self.classification * losses + self.contrast * contrast
 
-    def _contrast(self, features: Tensor, labels: Tensor) -> Tensor:
-        """[B] of the features of all views but the first, [B, (V - 1) * D]."""
-        with torch.autocast(features.device.type, enabled=False):
-            views = features.unflatten(1, (-1, self.backbone.num_features)).transpose(0, 1)
-            anchors = F.normalize(self.projector(views.flatten(0, 1)))
+    def _contrast(self, views: Tensor, labels: Tensor) -> Tensor:
+        """[B] of the features of the views to contrast, [B, V, D]."""
+        count = views.size(1)
+        with torch.autocast(views.device.type, enabled=False):
+            anchors = F.normalize(self.projector(views.transpose(0, 1).flatten(0, 1)))
             prototypes = F.normalize(self.prototype_projector(self.head.weight))
-            losses = balanced_contrast(anchors, labels.repeat(len(views)), prototypes,
-                                       self.temperature)
-        return losses.view(len(views), -1).mean(dim=0)
+            losses = balanced_contrast(anchors, labels.repeat(count), prototypes, self.temperature)
+        return losses.view(count, -1).mean(dim=0)
 
 
 def _projector(features: int, hidden: int, dim: int) -> nn.Module:

@@ -98,7 +98,7 @@ def test_sample_weights_count_for_both_parts_and_class_weights_for_one():
     plain = model.losses(features, labels)
     assert_close(model.losses(features, labels, weights), plain * weights)
     model.set_class_weights(torch.tensor([0.0, 1, 1]), mean='plain')
-    contrast = model.contrast * model._contrast(features[:, 64:], labels)
+    contrast = model.contrast * model._contrast(features.unflatten(1, (3, 64))[:, 1:], labels)
     assert_close(model.losses(features, labels)[[0, 2]], contrast[[0, 2]])
 
 
