@@ -5,8 +5,10 @@ import torch
 import torch.nn.functional as F
 from mmengine.optim import OptimWrapper
 from torch.testing import assert_close
+from two_ranks import on_two_ranks
 
 from ltcls.hooks.meta_gradient import MetaGradient
+from ltcls.models import DistributedClassifier
 from ltcls.models.contrastive.paco import parametric_contrast
 from ltcls.optim_wrappers import CCSAM, GNM, SAM, ImbSAM
 from ltcls.registry import MODELS
@@ -151,3 +153,23 @@ def test_what_cannot_be_contrasted_is_refused():
     for options in (dict(alpha=-1), dict(temperature=0), dict(queue=-1)):
         with pytest.raises(ValueError, match='GPaCoClassifier got alpha='):
             classifier(**options)
+
+
+def scenes(rank: int) -> dict:
+    found = {}
+    for kind in (OptimWrapper, SAM):
+        model = DistributedClassifier(classifier())
+        built = kind(torch.optim.SGD(model.parameters(), lr=0.05))
+        for number in range(2):
+            model.train_step(batch(size=4, seed=10 * rank + number), built)
+        found[kind.__name__] = dict(model.module.state_dict())
+    return found
+
+
+def test_two_ranks_share_one_queue_of_the_images_of_both(tmp_path):
+    first, second = on_two_ranks(scenes, tmp_path)
+    for name in ('OptimWrapper', 'SAM'):
+        labels = [batch(size=4, seed=seed)['labels'].tolist() for seed in (1, 11, 0, 10)]
+        assert first[name]['queue_labels'].tolist() == sum(labels, []) + [-1] * 4
+        for key in ('queue', 'queue_labels', 'head.weight', 'projector.0.weight'):
+            assert torch.equal(first[name][key], second[name][key]), (name, key)
