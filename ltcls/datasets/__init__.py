@@ -9,11 +9,11 @@ from .inaturalist import INaturalist
 from .loading import collate_batch, seed_worker
 from .open_set import OpenSet
 from .random_images import RandomImages
-from .transforms import Cutout, Views, build_pipeline
+from .transforms import Cutout, SimAugment, Views, build_pipeline
 
 __all__ = [
     'CIFAR100LT', 'CIFAR10LT', 'Cutout', 'DataError', 'DigitsLT', 'FolderLT', 'INaturalist',
     'ImageNetLT', 'LongTailDataset', 'OpenCVRandomResizedCrop', 'OpenCVResize', 'OpenSet',
-    'PlacesLT', 'RandomImages', 'Views', 'build_pipeline', 'collate_batch', 'fingerprint',
-    'seed_worker',
+    'PlacesLT', 'RandomImages', 'SimAugment', 'Views', 'build_pipeline', 'collate_batch',
+    'fingerprint', 'seed_worker',
 ]

@@ -120,6 +120,34 @@ class Cutout:
 
 
 @TRANSFORMS.register_module()
+class SimAugment:
+    """A view of an image for contrastive learning: another crop, side, colours and sharpness.
+
+    A crop of 20 % to all of the area, mirrored half the time; brightness, contrast, saturation and
+    hue jittered for 80 % of the images, colours left out for 20 %, blurred for 50 %.
+
+    Chen et al., Improved Baselines with Momentum Contrastive Learning (MoCo v2), 2020.
+
+    Args:
+        size: of the view, in pixels.
+    """
+
+    def __init__(self, size: int):
+        from torchvision.transforms import v2
+        self.transform = v2.Compose([
+            v2.RandomResizedCrop(size, scale=(0.2, 1.0)),
+            v2.RandomHorizontalFlip(),
+            v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
+            v2.RandomGrayscale(p=0.2),
+            # 13 pixels are three of the largest standard deviations to each side.
+            v2.RandomApply([v2.GaussianBlur(kernel_size=13, sigma=(0.1, 2.0))], p=0.5)])
+
+    def __call__(self, image):
+        """An image [C, H, W] or a PIL image, -> the same kind, of the size."""
+        return self.transform(image)
+
+
+@TRANSFORMS.register_module()
 class Views:
     """Several views of one image, for methods that contrast them; the last of a pipeline.
 

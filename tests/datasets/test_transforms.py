@@ -7,7 +7,7 @@ from PIL import Image
 from torch.testing import assert_close
 from torchvision.transforms import v2
 
-from ltcls.datasets import Cutout, Views, build_pipeline
+from ltcls.datasets import Cutout, SimAugment, Views, build_pipeline
 from ltcls.datasets.transforms import TORCHVISION
 from ltcls.engine.prepare import Options, load_config
 from ltcls.registry import TRANSFORMS
@@ -161,3 +161,21 @@ def test_views_of_different_sizes_are_refused():
     with pytest.raises(ValueError, match=r'views of the shapes \[\[3, 4, 4\], \[3, 2, 2\]\]: let'):
         Views([dict(type='Identity'), dict(type='CenterCrop', size=2)])(
             torch.zeros(3, 4, 4, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize('pil', [False, True])
+def test_simaugment_changes_crop_side_and_colours(pil):
+    torch.manual_seed(0)
+    image = torch.zeros(3, 40, 40, dtype=torch.uint8)
+    image[0, :, :20], image[1, :, 20:] = 200, 200              # red beside green
+    transform = SimAugment(size=16)
+    views = torch.stack([
+        v2.functional.pil_to_tensor(transform(v2.functional.to_pil_image(image))) if pil
+        else transform(image) for _ in range(400)]).float()
+    assert views.shape == (400, 3, 16, 16)
+    grey = (views.amax(1) - views.amin(1)).flatten(1).amax(1) <= 1
+    assert grey.float().mean() == pytest.approx(0.2, abs=0.06)
+    left, right = views[..., :4].mean((2, 3)), views[..., -4:].mean((2, 3))
+    both = ~grey & ((left[:, 0] - right[:, 0]).abs() > 60)      # the border is in the crop
+    assert both.sum() > 60
+    assert (left[both, 0] > right[both, 0]).float().mean() == pytest.approx(0.5, abs=0.2)

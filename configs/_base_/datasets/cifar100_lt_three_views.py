@@ -1,5 +1,5 @@
-# CIFAR-100-LT in three views: AutoAugment and Cutout for the classifier, two with other crops and
-# colours to contrast (Zhu et al., CVPR 2022).
+# CIFAR-100-LT in three views: AutoAugment and Cutout for the classifier, two to contrast (Zhu et
+# al., CVPR 2022).
 _base_ = './cifar100_lt.py'
 
 data_preprocessor = dict(augment=[])
@@ -13,27 +13,7 @@ train_dataloader = dict(
                 dict(type='AutoAugment', policy='cifar10', fill=128),
                 dict(type='Cutout', length=16),
             ]),
-            dict(type='Compose', transforms=[
-                dict(type='RandomResizedCrop', size=32, scale=[0.2, 1.0]),
-                dict(type='RandomHorizontalFlip'),
-                dict(type='RandomApply', p=0.8, transforms=[
-                    dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
-                ]),
-                dict(type='RandomGrayscale', p=0.2),
-                dict(type='RandomApply', p=0.5, transforms=[
-                    dict(type='GaussianBlur', kernel_size=9, sigma=[0.1, 2.0]),
-                ]),
-            ]),
-            dict(type='Compose', transforms=[
-                dict(type='RandomResizedCrop', size=32, scale=[0.2, 1.0]),
-                dict(type='RandomHorizontalFlip'),
-                dict(type='RandomApply', p=0.8, transforms=[
-                    dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
-                ]),
-                dict(type='RandomGrayscale', p=0.2),
-                dict(type='RandomApply', p=0.5, transforms=[
-                    dict(type='GaussianBlur', kernel_size=9, sigma=[0.1, 2.0]),
-                ]),
-            ]),
+            dict(type='SimAugment', size=32),
+            dict(type='SimAugment', size=32),
         ]),
     ]))
