@@ -46,7 +46,7 @@ def plot_sample_weights(logs: dict[str, list[dict]]) -> 'Figure':
     if without:
         raise ValueError(f"The log of '{without[0]}' has no eps: it is not of MetaReweightHook, or "
                          'of tau=0.')
-    figure = new_figure(10.5, 3.9)
+    figure = new_figure(12.5, 3.9)
     sizes, negative = figure.subplots(1, 2)
     for number, (name, lines) in enumerate(logs.items()):
         # Iterations as fractions of epochs, which all runs share.
@@ -62,5 +62,5 @@ def plot_sample_weights(logs: dict[str, list[dict]]) -> 'Figure':
               title='size of the learned part')
     negative.set(xlabel='epoch', ylabel='samples in %', title='negative weights')
     negative.set_ylim(bottom=0)
-    sizes.legend(fontsize=8)
+    figure.legend(*sizes.get_legend_handles_labels(), loc='outside right center', fontsize=8)
     return figure

@@ -25,7 +25,7 @@ def test_the_learned_part_is_drawn_relative_to_the_class_weights():
     assert sizes.lines[0].get_xdata() == approx([2.5, 3.0])
     assert sizes.lines[0].get_ydata() == approx([0.004, 0.002])
     assert negative.lines[0].get_ydata() == approx([0, 25])
-    assert [text.get_text() for text in sizes.get_legend().get_texts()] == ['first', 'second']
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ['first', 'second']
 
 
 @pytest.mark.parametrize('logs, message', [
