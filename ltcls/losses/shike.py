@@ -48,7 +48,8 @@ class SHIKELoss(LongTailLoss):
         classes = logits.size(2)
         own = F.one_hot(labels, classes).bool()
         logs = logits.log_softmax(dim=2)
-        plain = -logs.masked_select(own[:, None]).view(logits.shape[:2]).sum(dim=1)
+        label = labels[:, None, None].expand(-1, logits.size(1), 1)
+        plain = -logs.gather(2, label).sum(dim=(1, 2))
         others = logits.masked_fill(own[:, None], SUPPRESSED).log_softmax(dim=2)
         teacher = self.teacher(logits, own).log_softmax(dim=1)[:, None]
         fused = F.kl_div(others, teacher.expand_as(others), reduction='none', log_target=True)

@@ -124,13 +124,13 @@ def test_scores_are_those_of_one_image():
     (OptimWrapper, {}), (SAM, {}), (GNM, {}), (CCSAM, dict(radius=1e-3)),
     (CCSAM, dict(radius=1e-3, perturb='all')), (ImbSAM, dict(threshold=20))],
     ids=lambda pair: ''.join([pair[0].__name__, *map(str, pair[1].values())]))
-@pytest.mark.parametrize('precision', [None, 'bfloat16'])
-def test_views_are_trained_on_under_every_wrapper(wrapper, precision):
+def test_views_are_trained_on_under_every_wrapper(wrapper):
     kind, options = wrapper
+    precision = 'bfloat16' if kind is OptimWrapper else None
     model, data = classifier(precision, channels_last=True), batch()
     built = kind(torch.optim.SGD(model.parameters(), lr=0.02), **options)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    losses = [model.train_step(dict(data), built)['loss'].item() for _ in range(12)]
+    losses = [model.train_step(dict(data), built)['loss'].item() for _ in range(6)]
     assert losses[-1] < losses[0] and all(torch.isfinite(p).all() for p in model.parameters())
     # A bias before batch norm has no gradient but rounding.
     assert {name for name, p in model.named_parameters() if torch.equal(p, before[name])} <= {

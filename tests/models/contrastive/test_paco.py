@@ -117,15 +117,15 @@ def test_weights_multiply_the_losses():
 @pytest.mark.parametrize('wrapper', [
     (OptimWrapper, {}), (SAM, {}), (GNM, {}), (CCSAM, dict(radius=1e-3, perturb='all')),
     (ImbSAM, dict(threshold=20))], ids=lambda pair: pair[0].__name__)
-@pytest.mark.parametrize('precision', [None, 'bfloat16'])
-def test_views_are_trained_on_under_every_wrapper_and_queued_once_a_step(wrapper, precision):
+def test_views_are_trained_on_under_every_wrapper_and_queued_once_a_step(wrapper):
     kind, options = wrapper
+    precision = 'bfloat16' if kind is OptimWrapper else None
     model, data = classifier(precision), batch()
     built = kind(torch.optim.SGD(model.parameters(), lr=0.02), **options)
     losses = [model.train_step(dict(data), built)['loss'].item()]
     if kind is not CCSAM:               # which looks at one class at a time
         assert (model.queue_labels >= 0).sum() == 8
-    losses += [model.train_step(dict(data), built)['loss'].item() for _ in range(11)]
+    losses += [model.train_step(dict(data), built)['loss'].item() for _ in range(7)]
     assert losses[-1] < losses[2] and all(torch.isfinite(p).all() for p in model.parameters())
 
 

@@ -157,10 +157,11 @@ def test_one_draw_of_noise_serves_both_labels_of_each_expert():
 @pytest.mark.parametrize('method', list(EXPERT_LOSSES))
 def test_experts_train_under_every_wrapper(wrapper, method):
     kind, options = wrapper
-    model = classifier(method, EXPERT_LOSSES[method], precision='bfloat16')
+    model = classifier(method, EXPERT_LOSSES[method],
+                       precision='bfloat16' if kind is OptimWrapper else None)
     built = kind(torch.optim.SGD(model.parameters(), lr=0.01), **options)
     data = batch()
-    losses = [model.train_step(dict(data), built)['loss'].item() for _ in range(10)]
+    losses = [model.train_step(dict(data), built)['loss'].item() for _ in range(6)]
     assert losses[-1] < losses[0] and all(torch.isfinite(p).all() for p in model.parameters())
 
 
