@@ -162,8 +162,9 @@ class MetaGradient:
             grads = [torch.zeros_like(parameter) for parameter in params]
         else:
             total = self.share * (weights.detach() * self.losses).sum()
-            grads = torch.autograd.grad(total, params, retain_graph=self.shared,
-                                        materialize_grads=True)
+            # In torch 2.4 the zeros of an unused parameter require gradients.
+            grads = [grad.detach() for grad in torch.autograd.grad(
+                total, params, retain_graph=self.shared, materialize_grads=True)]
             self.reduce(grads, 'sum')
         moved, rates = self.step.take(self.optimizer, params, grads)
         direction = self._dev_gradient(moved)
@@ -182,7 +183,8 @@ class MetaGradient:
                 logits = self._call(values, dict(inputs=self.dev_batch['inputs']), 'tensor')
                 logits = logits.mean(dim=1) if logits.dim() == 3 else logits
                 loss = F.cross_entropy(logits, self.dev_batch['labels'])
-            grads = list(torch.autograd.grad(loss, leaves, materialize_grads=True))
+            grads = [grad.detach() for grad in torch.autograd.grad(
+                loss, leaves, materialize_grads=True)]
         self.dev_value = loss.detach()
         self.reduce(grads, 'mean')
         return grads
