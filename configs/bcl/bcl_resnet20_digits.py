@@ -1,6 +1,6 @@
 _base_ = '../ce/ce_resnet20_digits.py'
 
-# Zhu et al., CVPR 2022, Eqs. 8 and 10: balanced softmax, and balanced contrast of two more views.
+# Zhu et al., CVPR 2022: balanced softmax, and balanced contrast of two more views.
 data_preprocessor = dict(augment=[])
 train_dataloader = dict(dataset=dict(pipeline=[
     dict(type='Views', transforms=[

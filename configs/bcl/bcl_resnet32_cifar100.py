@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-# Zhu et al., CVPR 2022, Eqs. 8 and 10: balanced softmax, and balanced contrast of two more views.
+# Zhu et al., CVPR 2022: balanced softmax, and balanced contrast of two more views.
 train_dataloader = dict(batch_size=256)
 model = dict(
     type='BCLClassifier',

@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-# Li et al., CVPR 2022, Eqs. 2-8: three networks, 30 hard classes; twice the usual schedule.
+# Li et al., CVPR 2022: three networks, 30 hard classes; twice the usual schedule.
 train_dataloader = dict(batch_size=64)
 model = dict(
     backbone=dict(type='IndependentExperts', network='CIFARResNet'),

@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-# Li et al., CVPR 2022, Eqs. 2-8: three networks, 2,442 hard classes.
+# Li et al., CVPR 2022: three networks, 2,442 hard classes.
 train_dataloader = dict(batch_size=512)
 model = dict(
     backbone=dict(type='IndependentExperts', network='TorchvisionBackbone'),

@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-# Wang et al., ICLR 2021, Eqs. 3-5: three experts, class weights in the last fifth.
+# Wang et al., ICLR 2021: three experts, class weights in the last fifth.
 model = dict(
     backbone=dict(type='RIDECIFARResNet'),
     head=dict(type='ExpertHead', expert=dict(type='CosineHead')),

@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-# Wang et al., ICLR 2021, Eqs. 3-5: three experts, class weights in the last fifth.
+# Wang et al., ICLR 2021: three experts, class weights in the last fifth.
 train_dataloader = dict(batch_size=512)
 model = dict(
     type='Classifier',

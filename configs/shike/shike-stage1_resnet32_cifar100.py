@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-# Stage 1 (Jin et al., CVPR 2023, Eqs. 4-9): experts with fused maps teach each other.
+# Stage 1 (Jin et al., CVPR 2023): experts with fused maps teach each other.
 model = dict(
     backbone=dict(type='SHIKECIFARResNet'),
     head=dict(type='ExpertHead', expert=dict(type='CosineHead')),

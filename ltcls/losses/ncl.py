@@ -23,8 +23,8 @@ class NCLLoss(LongTailLoss):
     expert.
 
     Li et al., Nested Collaborative Learning for Long-Tailed Visual Recognition, CVPR 2022,
-    Eqs. 2-8, without the self-supervised term. As in the authors' code easy classes keep the logit
-    0 rather than leave the softmax, and gradients pass through both sides of the distillation.
+    without the self-supervised term. As in the authors' code easy classes keep the logit 0 rather
+    than leave the softmax, and gradients pass through both sides of the distillation.
 
     Args:
         hard_share: hard classes as a share of all; the label and at least one more.

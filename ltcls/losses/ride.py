@@ -25,7 +25,7 @@ class RIDELoss(LDAMLoss):
     with `DeferredReweightHook` both would be weighted.
 
     Wang et al., Long-tailed Recognition by Routing Diverse Distribution-Aware Experts, ICLR 2021,
-    Eqs. 3-5, in the form of the authors' code.
+    in the form of the authors' code.
 
     Args:
         diversity: factor of the second term, by which experts that differ are rewarded; at least

@@ -25,7 +25,7 @@ class SHIKELoss(LongTailLoss):
     `without the label` puts its logit at -30.
 
     Jin et al., Long-Tailed Visual Recognition via Self-Heterogeneous Integration with Knowledge
-    Excavation, CVPR 2023, Eqs. 4-9, in the form of the authors' code: divergences are averaged over
+    Excavation, CVPR 2023, in the form of the authors' code: divergences are averaged over
     the classes, and gradients pass through the teachers too.
 
     Args:

@@ -22,7 +22,7 @@ def balanced_contrast(anchors: Tensor, labels: Tensor, prototypes: Tensor, tempe
 
     A class weighs as one in the sum, however many of its images are in the batch.
 
-    Zhu et al., Balanced Contrastive Learning for Long-Tailed Visual Recognition, CVPR 2022, Eq. 8.
+    Zhu et al., Balanced Contrastive Learning for Long-Tailed Visual Recognition, CVPR 2022.
 
     Args:
         anchors: unit vectors [N, d].
@@ -55,8 +55,7 @@ class BCLClassifier(ContrastiveClassifier):
     those of the classifier's rows by a projector of their own. L is BalancedSoftmaxLoss in the
     paper. In testing there is one view and no contrast.
 
-    Zhu et al., Balanced Contrastive Learning for Long-Tailed Visual Recognition, CVPR 2022, Eqs. 8
-    and 10.
+    Zhu et al., Balanced Contrastive Learning for Long-Tailed Visual Recognition, CVPR 2022.
 
     Images are contrasted with those of one rank and one micro-batch, or of one class where an optim
     wrapper asks class by class. Class weights multiply L alone. The prototypes come from the

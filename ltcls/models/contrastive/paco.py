@@ -22,7 +22,7 @@ def parametric_contrast(logits: Tensor, anchors: Tensor, labels: Tensor, queue: 
     over all of them with a target of 1 at the anchor's class and alpha at every image of that
     class, scaled to the sum 1.
 
-    Cui et al., Generalized Parametric Contrastive Learning, TPAMI 2024, Eqs. 4-5.
+    Cui et al., Generalized Parametric Contrastive Learning, TPAMI 2024.
 
     Args:
         logits: of the anchors, with the log prior, [N, C].

@@ -10,7 +10,7 @@ from ltcls.registry import MODELS
 class IndependentExperts(nn.Module):
     """Networks of one kind that share nothing but the images.
 
-    Li et al., Nested Collaborative Learning for Long-Tailed Visual Recognition, CVPR 2022, Sec. 3.
+    Li et al., Nested Collaborative Learning for Long-Tailed Visual Recognition, CVPR 2022.
 
     Args:
         network: the kind, a backbone by name.

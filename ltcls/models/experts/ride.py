@@ -15,8 +15,7 @@ from ..backbones.torchvision import TorchvisionBackbone
 class RIDECIFARResNet(CIFARResNet):
     """A CIFAR ResNet whose second and third group each expert has for itself, in fewer channels.
 
-    Wang et al., Long-tailed Recognition by Routing Diverse Distribution-Aware Experts, ICLR 2021,
-    Sec. 3.1.
+    Wang et al., Long-tailed Recognition by Routing Diverse Distribution-Aware Experts, ICLR 2021.
 
     Args:
         depth, in_channels: as in `CIFARResNet`.
@@ -45,8 +44,7 @@ class RIDECIFARResNet(CIFARResNet):
 class RIDEResNet(TorchvisionBackbone):
     """A ResNet or ResNeXt of torchvision whose last two groups each expert has for itself.
 
-    Wang et al., Long-tailed Recognition by Routing Diverse Distribution-Aware Experts, ICLR 2021,
-    Sec. 3.1.
+    Wang et al., Long-tailed Recognition by Routing Diverse Distribution-Aware Experts, ICLR 2021.
 
     Args:
         name: e.g. 'resnet50' or 'resnext50_32x4d'.

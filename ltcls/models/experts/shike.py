@@ -40,7 +40,7 @@ class SHIKECIFARResNet(CIFARResNet):
     The experts take the maps of the first and of the second group in turns.
 
     Jin et al., Long-Tailed Visual Recognition via Self-Heterogeneous Integration with Knowledge
-    Excavation, CVPR 2023, Sec. 3.2.
+    Excavation, CVPR 2023.
 
     Args:
         depth, in_channels: as in `CIFARResNet`.
